@@ -1,0 +1,108 @@
+//! Bounded admission for expensive work: so many at once, so many waiting, the rest shed.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Lets a bounded number of jobs in, and a bounded number wait.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    places: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+}
+
+/// Why a job was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum GateError {
+    /// As many wait already as may.
+    #[error("too many requests wait already")]
+    Full,
+    /// The job panicked; it cost itself alone.
+    #[error("the job panicked")]
+    Panicked,
+}
+
+/// Leave to work; whoever holds it counts as running.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    _held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+}
+
+impl Gate {
+    /// A gate for `at_once` running jobs and `waiting` more.
+    pub fn new(at_once: usize, waiting: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(at_once + waiting)),
+            running: Arc::new(Semaphore::new(at_once)),
+        }
+    }
+
+    /// Waits for a turn; refused at once when the queue is full.
+    pub async fn enter(&self) -> Result<Pass, GateError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Full)?;
+        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| GateError::Full)?;
+        Ok(Pass { _held: Arc::new((place, turn)) })
+    }
+}
+
+impl Pass {
+    /// Does CPU-bound work off the async threads.
+    ///
+    /// The pass stays taken until the work ends, even if the caller has gone away: a client that
+    /// hangs up cannot make room for more work than the machine can do.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, GateError> {
+        let pass = self.clone();
+        let job = move || {
+            let done = work();
+            drop(pass);
+            done
+        };
+        tokio::task::spawn_blocking(job).await.map_err(|_| GateError::Panicked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sheds_what_does_not_fit() {
+        let gate = Gate::new(1, 0);
+        let pass = gate.enter().await;
+        assert!(pass.is_ok());
+        assert_eq!(gate.enter().await.err(), Some(GateError::Full));
+        drop(pass);
+        assert!(gate.enter().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_job_and_frees_its_place() {
+        let gate = Gate::new(1, 0);
+        for _ in 0..3 {
+            let Ok(pass) = gate.enter().await else { unreachable!("the place is free again") };
+            let panicking = std::hint::black_box(true);
+            let done = pass.run(move || assert!(!panicking, "expected: this job panics")).await;
+            assert_eq!(done, Err(GateError::Panicked));
+        }
+    }
+
+    #[tokio::test]
+    async fn work_goes_on_counting_when_its_caller_hangs_up() {
+        let gate = Gate::new(1, 0);
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let Ok(pass) = gate.enter().await else { unreachable!("the gate is open") };
+        let job = tokio::spawn(async move { pass.run(move || released.recv()).await });
+        tokio::task::yield_now().await;
+        job.abort();
+        drop(job.await);
+        assert_eq!(gate.enter().await.err(), Some(GateError::Full));
+        drop(release);
+        while gate.enter().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What an operator can measure, in Prometheus' text format (OpenMetrics 1.0).
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// All metrics; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<RequestLabels, Counter>,
+    hits: Family<TierLabels, Counter>,
+    renders: Histogram,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TierLabels {
+    tier: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("pinhole");
+        let requests = Family::default();
+        registry.register("http_requests", "Requests answered, by route and status", requests.clone());
+        let hits = Family::default();
+        registry.register("images_served", "Images served, by where the bytes came from", hits.clone());
+        let renders = Histogram::new(exponential_buckets(0.001, 2.0, 14));
+        registry.register("render_seconds", "Seconds that a render took", renders.clone());
+        Self { registry: Arc::new(registry), requests, hits, renders }
+    }
+}
+
+impl Metrics {
+    /// A request was answered.
+    pub fn answered(&self, route: &'static str, status: StatusCode) {
+        self.requests.get_or_create(&RequestLabels { route, status: status.as_u16() }).inc();
+    }
+
+    /// An image was served from a tier.
+    pub fn served(&self, tier: &'static str) {
+        self.hits.get_or_create(&TierLabels { tier }).inc();
+    }
+
+    /// A variant was rendered.
+    pub fn rendered(&self, took: Duration) {
+        self.renders.observe(took.as_secs_f64());
+    }
+
+    /// Everything, as text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
