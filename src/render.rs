@@ -1,0 +1,135 @@
+//! The pixel room: pure and synchronous, bytes in, bytes out.
+//!
+//! The way down for a picture made to order is [`render`]:
+//!
+//! ```text
+//! options   the path's text            → Plan      what to make, defaults resolved
+//! decode    the source's header        → size, orientation, profile, checked against Limits
+//! geometry  source size and Plan       → Layout    what to cut, how large, on what canvas
+//! decode    the source's pixels
+//! transform pixels and Layout          → upright sRGB pixels of exactly the asked size
+//! encode    pixels and Plan            → bytes without any metadata
+//! ```
+//!
+//! The way in for an upload is [`strip()`], which keeps only what decoding needs, and then
+//! [`inspect()`], which decodes all of what will be published. The sources are hostile: they meet
+//! bounds before buffers, and memory-safe decoders only. What the encoders see is our own pixels.
+
+mod colour;
+mod decode;
+mod encode;
+mod format;
+mod geometry;
+mod inspect;
+mod options;
+mod strip;
+mod transform;
+
+pub use format::Format;
+pub use geometry::Size;
+pub use inspect::{Inspected, Rejected, inspect};
+pub use options::{
+    Accepts, BadOptions, DEFAULT_QUALITY, Dpr, Fit, FormatChoice, MAX_SIDE, Options, Plan, Rendition,
+};
+pub use strip::{StripError, strip};
+
+/// The bounds that keep one picture from costing more than its share.
+///
+/// Decoding holds at most about 8 bytes for each of a source's pixels at once (a progressive
+/// JPEG's coefficients, a 16-bit PNG), resizing with transparency as much again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest source, in pixels of its canvas.
+    pub max_pixels: u64,
+    /// The longest animation: frames times pixels of the canvas.
+    pub max_animation_pixels: u64,
+    /// The longest side of an answer, in pixels.
+    pub max_output_side: u32,
+    /// The largest answer, in pixels.
+    pub max_output_pixels: u64,
+}
+
+impl Default for Limits {
+    /// Room for a 100-megapixel photograph and for answers as large as options can ask for.
+    fn default() -> Limits {
+        Limits {
+            max_pixels: 100_000_000,
+            max_animation_pixels: 400_000_000,
+            max_output_side: MAX_SIDE,
+            max_output_pixels: u64::from(MAX_SIDE) * u64::from(MAX_SIDE),
+        }
+    }
+}
+
+/// A finished picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The encoded file.
+    pub bytes: Vec<u8>,
+    /// Its format.
+    pub format: Format,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+}
+
+/// Why a picture could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// The source is larger than [`Limits::max_pixels`].
+    #[error("the source has {pixels} pixels, more than the {max_pixels} allowed")]
+    SourceTooLarge {
+        /// Pixels of the source.
+        pixels: u64,
+        /// The bound.
+        max_pixels: u64,
+    },
+    /// The answer would be larger than [`Limits`] allow; the options or their absence ask for it.
+    #[error("an answer of {width}×{height} pixels is larger than allowed; ask for a smaller width or height")]
+    OutputTooLarge {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// The source does not decode.
+    #[error("the source cannot be decoded")]
+    Decode(#[source] image::ImageError),
+    /// The resizer refused, which a layout of ours should never make it do.
+    #[error("resizing failed: {0}")]
+    Resize(String),
+    /// The encoder refused, which pixels of ours should never make it do.
+    #[error("encoding failed: {0}")]
+    Encode(String),
+}
+
+/// Makes the picture that `plan` asks for out of `source`.
+pub fn render(source: &[u8], format: Format, plan: &Plan, limits: &Limits) -> Result<Rendered, RenderError> {
+    let source = decode::Source::open(source, format, limits)?;
+    let layout = geometry::layout(source.upright_size(), plan);
+    let size = layout.output();
+    check_output(size, limits)?;
+
+    let look = source.look.clone();
+    let pixels = transform::transform(source.pixels()?, &look, &layout, plan.format)?;
+    Ok(Rendered {
+        bytes: encode::encode(&pixels, plan.format, plan.quality)?,
+        format: plan.format,
+        width: size.width,
+        height: size.height,
+    })
+}
+
+fn check_output(size: Size, limits: &Limits) -> Result<(), RenderError> {
+    let longest = size.width.max(size.height);
+    if longest > limits.max_output_side || size.pixels() > limits.max_output_pixels {
+        return Err(RenderError::OutputTooLarge { width: size.width, height: size.height });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

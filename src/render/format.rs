@@ -1,0 +1,96 @@
+//! The formats that pinhole reads and writes, and how their first bytes tell them apart.
+
+use std::fmt;
+
+/// An image format that can be decoded, stripped and encoded here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// JPEG (ITU-T T.81), baseline or progressive.
+    Jpeg,
+    /// PNG (W3C, third edition), animated or not.
+    Png,
+    /// WebP (RFC 9649), lossy, lossless or animated.
+    Webp,
+}
+
+impl Format {
+    /// Every format, in the order in which the contract names them.
+    pub const ALL: [Format; 3] = [Format::Jpeg, Format::Png, Format::Webp];
+
+    /// Recognises a file by its magic bytes; what a client declares is only ever a hint.
+    pub fn sniff(bytes: &[u8]) -> Option<Format> {
+        match bytes {
+            [0xFF, 0xD8, 0xFF, ..] => Some(Format::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Some(Format::Png),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Format::Webp),
+            _ => None,
+        }
+    }
+
+    /// The name used in option strings: `jpeg`, `png` or `webp`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Jpeg => "jpeg",
+            Format::Png => "png",
+            Format::Webp => "webp",
+        }
+    }
+
+    /// The format called `name` in an option string.
+    pub fn from_name(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// The format of a media type that [`Format::content_type`] wrote.
+    pub fn from_content_type(media_type: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.content_type() == media_type)
+    }
+
+    /// The media type registered with IANA.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Jpeg => "image/jpeg",
+            Format::Png => "image/png",
+            Format::Webp => "image/webp",
+        }
+    }
+
+    /// The usual file name extension, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Jpeg => "jpg",
+            Format::Png => "png",
+            Format::Webp => "webp",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn magic_bytes_decide() {
+        assert_eq!(Format::sniff(b"\xFF\xD8\xFF\xE0rest"), Some(Format::Jpeg));
+        assert_eq!(Format::sniff(b"\x89PNG\r\n\x1A\nrest"), Some(Format::Png));
+        assert_eq!(Format::sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some(Format::Webp));
+        for other in [&b""[..], b"\xFF\xD8", b"\x89PNG\n", b"RIFF\0\0\0\0WAVE", b"GIF89a", b"<svg"] {
+            assert_eq!(Format::sniff(other), None);
+        }
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for format in Format::ALL {
+            assert_eq!(Format::from_name(format.name()), Some(format));
+        }
+        assert_eq!(Format::from_name("jpg"), None);
+        assert_eq!(Format::from_name("JPEG"), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! Uploads that must be taken for what they are, and uploads that must be refused.
+
+use super::super::samples::{self, MARKER};
+use super::*;
+
+#[test]
+fn inspection_reports_what_is_there() {
+    let gradient = samples::gradient(17, 9);
+    let frames = [gradient.clone(), samples::gradient(17, 9), gradient.clone()];
+    let rgb = samples::quadrants(17, 9);
+    for (source, format, frames, has_alpha) in [
+        (samples::jpeg(&rgb, false), Format::Jpeg, 1, false),
+        (samples::jpeg(&rgb, true), Format::Jpeg, 1, false),
+        (samples::png(&rgb.into(), None), Format::Png, 1, false),
+        (samples::png(&gradient.clone().into(), None), Format::Png, 1, true),
+        (samples::webp(&gradient, false), Format::Webp, 1, true),
+        (samples::animated_png(&frames), Format::Png, 3, true),
+        (samples::animated_webp(&frames), Format::Webp, 3, true),
+    ] {
+        let found = inspect(&source, format, &Limits::default()).unwrap();
+        let expected = Inspected { width: 17, height: 9, frames, has_alpha };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_canvas_beyond_the_limit_is_refused_by_its_header() {
+    // None of these has the pixels it claims: only the header can be what refuses them.
+    let mut jpeg = samples::jpeg(&samples::quadrants(16, 8), false);
+    let sof = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+    jpeg[sof + 5..sof + 9].fill(0xFF);
+
+    let png = samples::png(&samples::gradient(8, 8).into(), None);
+    let mut header = png[16..29].to_vec();
+    header[..8].copy_from_slice(&[0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF]);
+    let png = [&png[..8], &samples::png_chunk(*b"IHDR", &header), &png[33..]].concat();
+
+    let mut webp = samples::webp(&samples::gradient(8, 8), true);
+    webp[21..25].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0x0F]);
+
+    for (source, format) in [(jpeg, Format::Jpeg), (png, Format::Png), (webp, Format::Webp)] {
+        let rejected = inspect(&source, format, &Limits::default()).unwrap_err();
+        assert!(matches!(rejected, Rejected::TooManyPixels { .. }), "{rejected}");
+    }
+}
+
+#[test]
+fn animations_are_bounded_and_decoded_to_the_last_frame() {
+    let frames = [samples::gradient(17, 9), samples::gradient(17, 9)];
+    let limits = Limits { max_animation_pixels: 17 * 9 * 2 - 1, ..Limits::default() };
+    for (mut source, format, last) in [
+        (samples::animated_png(&frames), Format::Png, &b"fdAT"[..]),
+        (samples::animated_webp(&frames), Format::Webp, b"ANMF"),
+    ] {
+        let rejected = inspect(&source, format, &limits).unwrap_err();
+        assert!(matches!(rejected, Rejected::TooLongAnimation { frames: 2, .. }), "{rejected}");
+
+        let at = source.windows(4).rposition(|w| w == last).unwrap();
+        if format == Format::Png {
+            // Valid checksums around data that is no zlib stream.
+            let len = usize::from(source[at - 1]) + usize::from(source[at - 2]) * 256;
+            let broken =
+                samples::png_chunk(*b"fdAT", &[&source[at + 4..at + 8], &vec![0xA5; len - 4][..]].concat());
+            source.splice(at - 4..at + 8 + len, broken);
+        } else {
+            // Past the ANMF header, VP8L's header and its size, the coded data.
+            let end = source.len();
+            source[at + 8 + 16 + 8 + 5..end].fill(0xFF);
+            let note = samples::webp_chunk(*b"NOTE", MARKER);
+            source[end - note.len()..].copy_from_slice(&note);
+        }
+        let rejected = inspect(&source, format, &Limits::default()).unwrap_err();
+        assert!(matches!(rejected, Rejected::Undecodable { .. }), "{rejected}");
+    }
+}
+
+#[test]
+fn refusals_are_sentences_for_the_sender() {
+    let png = samples::png(&samples::gradient(8, 8).into(), None);
+    let small = Limits { max_pixels: 63, ..Limits::default() };
+    assert_eq!(
+        inspect(&png, Format::Png, &small).unwrap_err().to_string(),
+        "The picture is 8×8 pixels, which is more than the 63 pixels allowed."
+    );
+    assert_eq!(
+        inspect(&png[..40], Format::Png, &small).unwrap_err().to_string(),
+        "The png file is damaged or incomplete: it ends too early."
+    );
+    let mut lossless = samples::jpeg(&samples::quadrants(16, 8), false);
+    let sof = lossless.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+    lossless[sof + 1] = 0xC3;
+    assert_eq!(
+        inspect(&lossless, Format::Jpeg, &Limits::default()).unwrap_err().to_string(),
+        "This kind of jpeg file is not supported."
+    );
+}
+
+/// zune-jpeg 0.5.15 decodes these to garbage without a word (zune-image issue 422).
+#[test]
+fn jpegs_that_would_decode_wrong_are_refused() {
+    let picture = samples::quadrants(64, 32);
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+    encoder.set_optimized_huffman_tables(true); // makes it write one scan per component
+    encoder.encode(&picture, 64, 32, jpeg_encoder::ColorType::Rgb).unwrap();
+    let rejected = inspect(&bytes, Format::Jpeg, &Limits::default()).unwrap_err();
+    assert!(matches!(rejected, Rejected::Unsupported { .. }), "{rejected}");
+}

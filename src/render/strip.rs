@@ -1,0 +1,66 @@
+//! The lossless way out of metadata: the same coded pixels, and nothing that decoding does not need.
+//!
+//! Each format has a walker that copies what is on its list and drops the rest. An allow-list
+//! stays right when a camera maker invents a new place for the owner's name. The walkers are our
+//! own because they must refuse what general-purpose readers forgive: `img-parts` takes
+//! everything behind a JPEG's first scan as it comes, so a missing end, a second picture and
+//! trailing data all survive it.
+
+use bytes::Bytes;
+
+use super::{Format, Size};
+
+mod exif;
+mod jpeg;
+mod png;
+mod reader;
+mod webp;
+
+/// What is wrong with a file's structure. The text reads on from "the file is refused: …".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StripError {
+    /// Something announced reaches past the end of the file.
+    #[error("it ends too early")]
+    Truncated,
+    /// The file contradicts its format or itself.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The format allows it, but the decoder would fail or, worse, show another picture.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+/// A file walked from its first byte to its proper end.
+#[derive(Debug)]
+pub(super) struct Walked {
+    /// The file again, with only what decoding needs.
+    pub(super) bytes: Vec<u8>,
+    /// The picture's size as stored, before any orientation.
+    pub(super) canvas: Size,
+    /// How many frames an animation has; `None` for a still picture.
+    pub(super) animation_frames: Option<u32>,
+}
+
+/// Removes everything but the coded picture, its colour profile and its orientation.
+///
+/// The pixels decode exactly as before. Anything behind the picture's end is dropped; a file
+/// that does not reach its end is an error.
+pub fn strip(source: &Bytes, format: Format) -> Result<Bytes, StripError> {
+    let stripped = walk(source, format)?.bytes;
+    // Most files that were clean stay the very same buffer.
+    if stripped == source.as_ref() {
+        return Ok(source.clone());
+    }
+    Ok(stripped.into())
+}
+
+pub(super) fn walk(source: &[u8], format: Format) -> Result<Walked, StripError> {
+    match format {
+        Format::Jpeg => jpeg::walk(source),
+        Format::Png => png::walk(source),
+        Format::Webp => webp::walk(source),
+    }
+}
+
+#[cfg(test)]
+mod tests;

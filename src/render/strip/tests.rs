@@ -1,0 +1,243 @@
+//! The walkers against clean, chatty, cut and corrupted files.
+
+use bytes::Bytes;
+use image::{DynamicImage, metadata::Orientation};
+use proptest::prelude::*;
+
+use super::super::decode::{Look, Pixels, Source};
+use super::super::samples::{self, MARKER, contains};
+use super::super::{Limits, inspect};
+use super::*;
+
+/// Flags of VP8X (RFC 9649 §2.7).
+const ICC_ALPHA_EXIF_XMP: u8 = 0x3C;
+const XMP: u8 = 0x04;
+
+fn stripped(source: &[u8], format: Format) -> Result<Bytes, StripError> {
+    strip(&Bytes::copy_from_slice(source), format)
+}
+
+fn decoded(source: &[u8], format: Format) -> (Pixels, Look) {
+    let source = Source::open(source, format, &Limits::default()).unwrap();
+    let look = source.look.clone();
+    (source.pixels().unwrap(), look)
+}
+
+fn profile() -> Vec<u8> {
+    moxcms::ColorProfile::new_display_p3().encode().unwrap()
+}
+
+/// Small files without anything to strip.
+fn clean() -> Vec<(&'static str, Format, Vec<u8>)> {
+    let picture = samples::gradient(17, 9);
+    let rgb = DynamicImage::from(picture.clone()).into_rgb8();
+    let frames = [picture.clone(), samples::gradient(17, 9)];
+    vec![
+        ("baseline", Format::Jpeg, samples::jpeg(&rgb, false)),
+        ("progressive", Format::Jpeg, samples::jpeg(&rgb, true)),
+        ("png", Format::Png, samples::png(&picture.clone().into(), None)),
+        ("apng", Format::Png, samples::animated_png(&frames)),
+        ("lossy", Format::Webp, samples::webp(&picture, false)),
+        ("lossless", Format::Webp, samples::webp(&picture, true)),
+        ("animated", Format::Webp, samples::animated_webp(&frames)),
+    ]
+}
+
+/// Files with a profile, an orientation of 6, and the marker in every corner.
+fn chatty() -> Vec<(&'static str, Format, Vec<u8>)> {
+    let said = || MARKER.to_vec();
+    let picture = samples::gradient(17, 9);
+    let rgb = DynamicImage::from(picture.clone()).into_rgb8();
+    let jfxx = [b"JFXX\0\x10", MARKER].concat();
+    let jfif = [b"JFIF\0\x01\x02\0\0\x01\0\x01\x01\x01", MARKER].concat();
+    let segments = [
+        (0xE0, jfif),
+        (0xE0, jfxx),
+        samples::jpeg_exif(6),
+        (0xE1, [b"http://ns.adobe.com/xap/1.0/\0", MARKER].concat()),
+        samples::jpeg_icc(&profile()),
+        (0xE2, [b"MPF\0", MARKER].concat()),
+        (0xED, said()),
+        (0xFE, said()),
+    ];
+    let second_picture = samples::jpeg_with(&samples::jpeg(&rgb, false), &[(0xFE, said())]);
+    let jpeg = |progressive| {
+        let mut jpeg = samples::jpeg_with(&samples::jpeg(&rgb, progressive), &segments);
+        let end = jpeg.len() - 2;
+        jpeg.splice(end..end, [0xFF; 3]); // fill before the last marker
+        jpeg.extend(&second_picture);
+        jpeg
+    };
+
+    let mut png = samples::png_with(
+        &samples::png(&picture.clone().into(), Some(profile())),
+        &[
+            (*b"tEXt", [b"Comment\0", MARKER].concat()),
+            (*b"iTXt", [b"XML:com.adobe.xmp\0\0\0\0\0", MARKER].concat()),
+            (*b"eXIf", samples::camera_exif(6)),
+            (*b"prVt", said()),
+            (*b"tIME", vec![7, 234, 1, 1, 0, 0, 0]),
+        ],
+    );
+    png.extend(MARKER);
+
+    let mut webp = samples::webp_with(
+        &samples::webp(&picture, true),
+        picture.dimensions(),
+        ICC_ALPHA_EXIF_XMP,
+        &[(*b"ICCP", profile()), (*b"NOTE", said())],
+        &[(*b"EXIF", samples::camera_exif(6)), (*b"XMP ", said()), (*b"NOTE", said())],
+    );
+    webp.extend(MARKER);
+
+    vec![
+        ("baseline", Format::Jpeg, jpeg(false)),
+        ("progressive", Format::Jpeg, jpeg(true)),
+        ("png", Format::Png, png),
+        ("webp", Format::Webp, webp),
+    ]
+}
+
+#[test]
+fn metadata_goes_and_the_picture_stays() {
+    for (name, format, source) in chatty() {
+        assert!(contains(&source, MARKER), "{name} says nothing to strip");
+        let stripped = stripped(&source, format).unwrap();
+        assert!(!contains(&stripped, MARKER), "{name}");
+
+        let (before, _) = decoded(&source, format);
+        let (after, look) = decoded(&stripped, format);
+        assert!(before == after, "{name}'s pixels changed");
+        assert_eq!(look.orientation, Orientation::Rotate90, "{name}");
+        assert_eq!(look.profile, Some(profile()), "{name}");
+        inspect(&stripped, format, &Limits::default()).unwrap();
+    }
+}
+
+#[test]
+fn webp_flags_say_what_is_left() {
+    let flags = |webp: &[u8]| (webp[12..16].to_vec(), webp[20]);
+    let (_, format, source) = chatty().pop().unwrap();
+    let all = (b"VP8X".to_vec(), ICC_ALPHA_EXIF_XMP);
+    let kept = (b"VP8X".to_vec(), ICC_ALPHA_EXIF_XMP & !XMP);
+    assert_eq!(flags(&source), all);
+    assert_eq!(flags(&stripped(&source, format).unwrap()), kept);
+}
+
+#[test]
+fn stripping_twice_changes_nothing() {
+    for (name, format, source) in clean().into_iter().chain(chatty()) {
+        let once = stripped(&source, format).unwrap();
+        assert_eq!(strip(&once, format).unwrap(), once, "{name}");
+    }
+}
+
+#[test]
+fn clean_files_stay_as_they_are_and_upright_ones_get_no_exif() {
+    for (name, format, source) in clean() {
+        if name == "animated" {
+            continue; // has a chunk to lose, as the next test wants
+        }
+        assert_eq!(stripped(&source, format).unwrap(), source, "{name}");
+    }
+    let jpeg = samples::jpeg(&samples::quadrants(16, 8), false);
+    let upright = samples::jpeg_with(&jpeg, &[samples::jpeg_exif(1)]);
+    assert_eq!(stripped(&upright, Format::Jpeg).unwrap(), jpeg);
+}
+
+#[test]
+fn frames_lose_their_unknown_chunks() {
+    let frames = [samples::gradient(17, 9), samples::gradient(17, 9)];
+    let source = samples::animated_webp(&frames);
+    let stripped = stripped(&source, Format::Webp).unwrap();
+    assert!(contains(&source, MARKER) && !contains(&stripped, MARKER));
+    let found = inspect(&stripped, Format::Webp, &Limits::default()).unwrap();
+    assert_eq!(found.frames, 2);
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for (name, format, source) in clean() {
+        for cut in 0..source.len() {
+            let cut_short = &source[..cut];
+            assert!(stripped(cut_short, format).is_err(), "{name} cut at {cut}");
+            let found = inspect(cut_short, format, &Limits::default());
+            assert!(found.is_err(), "{name} cut at {cut}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn lying_structures_are_refused() {
+    let jpeg = samples::jpeg(&samples::quadrants(16, 8), false);
+    let mut two_frames = jpeg.clone();
+    let sof = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+    let frame = jpeg[sof..sof + 19].to_vec();
+    two_frames.splice(sof..sof, frame);
+    assert!(stripped(&two_frames, Format::Jpeg).is_err());
+
+    let png = samples::png(&samples::gradient(8, 8).into(), None);
+    let mut bad_sum = png.clone();
+    *bad_sum.last_mut().unwrap() ^= 1;
+    assert!(stripped(&bad_sum, Format::Png).is_err());
+    let critical = samples::png_with(&png, &[(*b"CgBI", vec![0; 4])]);
+    assert!(stripped(&critical, Format::Png).is_err());
+    let miscounted = samples::png_with(&png, &[(*b"acTL", vec![0, 0, 0, 3, 0, 0, 0, 0])]);
+    assert!(stripped(&miscounted, Format::Png).is_err());
+
+    // A small canvas around a picture that would make the decoder take much more.
+    let webp = samples::webp(&samples::gradient(8, 8), true);
+    let inner_larger = samples::webp_with(&webp, (4, 4), 0x10, &[], &[]);
+    assert_eq!(
+        stripped(&inner_larger, Format::Webp).unwrap_err(),
+        StripError::Malformed("its sizes contradict each other")
+    );
+    let mut longer_riff = webp;
+    longer_riff[4] += 2;
+    assert_eq!(stripped(&longer_riff, Format::Webp).unwrap_err(), StripError::Truncated);
+}
+
+#[test]
+fn restart_markers_and_stuffing_are_data() {
+    let mut source = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut source, 100);
+    encoder.set_restart_interval(2);
+    let picture = samples::gradient(64, 64);
+    encoder.encode(&picture, 64, 64, jpeg_encoder::ColorType::Rgba).unwrap();
+    assert!(contains(&source, &[0xFF, 0xD3]) && contains(&source, &[0xFF, 0x00]));
+    assert_eq!(stripped(&source, Format::Jpeg).unwrap(), source);
+}
+
+proptest! {
+    #[test]
+    fn corrupted_files_never_panic(
+        pick in 0usize..11,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let (_, format, mut source) = clean().into_iter().chain(chatty()).nth(pick).unwrap();
+        for (at, byte) in flips {
+            let at = at.index(source.len());
+            source[at] = byte;
+        }
+        // Small bounds keep a canvas that was flipped to gigapixels from slowing the test.
+        let limits = Limits { max_pixels: 100_000, ..Limits::default() };
+        let _ = inspect(&source, format, &limits);
+        if let Ok(once) = stripped(&source, format) {
+            prop_assert_eq!(strip(&once, format).unwrap(), once.clone());
+            let _ = inspect(&once, format, &limits);
+        }
+    }
+
+    #[test]
+    fn rubbish_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for (format, magic) in [
+            (Format::Jpeg, &b"\xFF\xD8\xFF"[..]),
+            (Format::Png, b"\x89PNG\r\n\x1A\n"),
+            (Format::Webp, b"RIFF\xC8\0\0\0WEBPVP8X\x0A\0\0\0"),
+        ] {
+            let source = [magic, &bytes].concat();
+            let _ = stripped(&source, format);
+            let _ = stripped(&bytes, format);
+        }
+    }
+}
