@@ -1,0 +1,194 @@
+//! Names in the bucket: every object's key, content type and cache control.
+
+use crate::id::BlobKey;
+
+/// An object in the bucket. Nothing else in the crate spells out a key.
+///
+/// One prefix per kind lets bucket policies and lifecycle rules tell the kinds
+/// apart. S3 spreads load by key on its own, so there is no fan-out prefix.
+///
+/// A content type is a `&'static str` on purpose: it comes from the closed list
+/// of formats in this program, and can be built neither from a client's header
+/// nor from a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// `raw/…`: exactly the bytes that were uploaded, metadata and all.
+    Raw {
+        /// Names the blob.
+        key: BlobKey,
+        /// What the bytes proved to be.
+        content_type: &'static str,
+    },
+    /// `originals/…`: the upload, losslessly stripped of metadata.
+    Original {
+        /// Names the blob.
+        key: BlobKey,
+        /// What the bytes proved to be.
+        content_type: &'static str,
+    },
+    /// `incoming/…`: bytes that a client sends straight to the bucket. Never
+    /// served: ingest reads them, and publishes under another key.
+    Incoming {
+        /// Names this one upload. A fresh key for each, since a grant stays
+        /// valid until it expires and may be used again until then.
+        key: BlobKey,
+        /// What the client says that it will send.
+        content_type: &'static str,
+    },
+}
+
+impl Object {
+    /// The upload itself.
+    pub fn raw(key: &BlobKey, content_type: &'static str) -> Self {
+        Self::Raw { key: key.clone(), content_type }
+    }
+
+    /// Its stripped form.
+    pub fn original(key: &BlobKey, content_type: &'static str) -> Self {
+        Self::Original { key: key.clone(), content_type }
+    }
+
+    /// What a client is to send.
+    pub fn incoming(key: &BlobKey, content_type: &'static str) -> Self {
+        Self::Incoming { key: key.clone(), content_type }
+    }
+
+    /// Everything that is stored of one upload.
+    pub fn all_of(key: &BlobKey, content_type: &'static str) -> [Self; 2] {
+        [Self::raw(key, content_type), Self::original(key, content_type)]
+    }
+
+    /// The full key in the bucket.
+    pub fn key(&self) -> String {
+        self.name().key()
+    }
+
+    /// The media type that the object is stored with.
+    pub fn content_type(&self) -> &'static str {
+        match self {
+            Self::Raw { content_type, .. }
+            | Self::Original { content_type, .. }
+            | Self::Incoming { content_type, .. } => content_type,
+        }
+    }
+
+    /// The `Cache-Control` that the object is stored with. The bucket is never
+    /// public; should it be opened by mistake, no cache keeps what leaked.
+    ///
+    /// A grant does not ask a client for it: one more header for every client
+    /// to get right, on bytes that live until they are ingested.
+    pub fn cache_control(&self) -> &'static str {
+        match self {
+            Self::Raw { .. } | Self::Original { .. } | Self::Incoming { .. } => "private, no-store",
+        }
+    }
+}
+
+/// Something with a key in the bucket: an [`Object`], or the [`ObjectName`] of
+/// one of which nothing else is known.
+pub trait Named {
+    /// The object's name.
+    fn name(&self) -> ObjectName;
+}
+
+impl Named for Object {
+    fn name(&self) -> ObjectName {
+        let (kind, key) = match self {
+            Self::Raw { key, .. } => (Kind::Raw, key),
+            Self::Original { key, .. } => (Kind::Original, key),
+            Self::Incoming { key, .. } => (Kind::Incoming, key),
+        };
+        ObjectName { kind, key: key.clone() }
+    }
+}
+
+impl Named for ObjectName {
+    fn name(&self) -> ObjectName {
+        self.clone()
+    }
+}
+
+/// A prefix in the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// See [`Object::Raw`].
+    Raw,
+    /// See [`Object::Original`].
+    Original,
+    /// See [`Object::Incoming`].
+    Incoming,
+}
+
+impl Kind {
+    /// Every kind, for whoever walks the whole bucket.
+    pub const ALL: [Self; 3] = [Self::Raw, Self::Original, Self::Incoming];
+
+    /// What the keys of this kind begin with, the slash included.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Raw => "raw/",
+            Self::Original => "originals/",
+            Self::Incoming => "incoming/",
+        }
+    }
+}
+
+/// What a key in the bucket says about its object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ObjectName {
+    /// Under which prefix it lies.
+    pub kind: Kind,
+    /// Names the blob or the upload.
+    pub key: BlobKey,
+}
+
+impl ObjectName {
+    /// Reads a key that a listing showed; `None` for one that is not ours.
+    pub fn parse(key: &str) -> Option<Self> {
+        Kind::ALL.into_iter().find_map(|kind| {
+            let rest = key.strip_prefix(kind.prefix())?;
+            Some(Self { kind, key: BlobKey::parse(rest)? })
+        })
+    }
+
+    /// The full key in the bucket.
+    pub fn key(&self) -> String {
+        format!("{}{}", self.kind.prefix(), self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOB: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn one_of_each() -> [Object; 3] {
+        let key = BlobKey::parse(BLOB).unwrap();
+        let [raw, original] = Object::all_of(&key, "image/png");
+        [raw, original, Object::incoming(&key, "image/png")]
+    }
+
+    #[test]
+    fn kinds_never_share_a_key() {
+        let keys = one_of_each().map(|object| object.key());
+        assert_eq!(keys, ["raw/", "originals/", "incoming/"].map(|prefix| format!("{prefix}{BLOB}")));
+        for object in one_of_each() {
+            assert_eq!(object.content_type(), "image/png");
+            assert_eq!(object.cache_control(), "private, no-store");
+        }
+    }
+
+    #[test]
+    fn a_key_reads_back_and_no_other_does() {
+        for (object, kind) in one_of_each().into_iter().zip(Kind::ALL) {
+            let name = ObjectName::parse(&object.key()).unwrap();
+            assert_eq!((&name, name.kind), (&object.name(), kind));
+        }
+        for foreign in ["", "raw/", "raw", BLOB, "incoming/../raw/x", &format!("variants/{BLOB}")] {
+            assert_eq!(ObjectName::parse(foreign), None, "{foreign}");
+        }
+        assert_eq!(ObjectName::parse(&format!("raw/{BLOB}0")), None);
+        assert_eq!(ObjectName::parse(&format!("raw//{BLOB}")), None);
+    }
+}
