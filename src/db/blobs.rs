@@ -1,0 +1,210 @@
+//! The bytes behind images, as the ledger knows them: written, used, released, gone.
+//!
+//! A blob's row is written before its objects and removed after them, so that no object is ever
+//! without a row. Its deadline is when the sweeper looks at it again: while an image uses it there is
+//! none, while somebody is about to use it the deadline is a lease, and to let go of a blob is to set
+//! its deadline to now.
+
+use super::{Conn, DbError};
+use crate::{
+    id::{BlobKey, UserId},
+    render::Format,
+};
+
+/// What ingest found out about a file.
+#[derive(Clone, Debug)]
+pub struct NewBlob {
+    /// Names its objects in the bucket.
+    pub key: BlobKey,
+    /// Whose it is.
+    pub owner: UserId,
+    /// SHA-256 of the uploaded file, in hexadecimal.
+    pub sha256: String,
+    /// The verified format.
+    pub format: Format,
+    /// The size of the uploaded file in bytes.
+    pub bytes: u64,
+    /// Width in pixels, upright.
+    pub width: u32,
+    /// Height in pixels, upright.
+    pub height: u32,
+    /// How many frames; 1 unless animated.
+    pub frames: u32,
+}
+
+/// A blob by the names of its objects.
+#[derive(Clone, Debug)]
+pub struct StoredBlob {
+    /// Names its objects in the bucket.
+    pub key: BlobKey,
+    /// Their format.
+    pub format: Format,
+    /// Whose it is.
+    pub owner: UserId,
+}
+
+/// Announces a blob whose objects are about to be written.
+pub async fn announce(
+    conn: &mut Conn,
+    blob: &NewBlob,
+    now_micros: i64,
+    deadline_micros: i64,
+) -> Result<(), DbError> {
+    execute!(
+        conn,
+        "INSERT INTO blobs (key, owner_id, state, deadline, sha256, content_type, bytes, width, height, frames,
+                            created_at)
+         VALUES ($1, $2, 'writing', $3, $4, $5, $6, $7, $8, $9, $10)",
+        blob.key.as_str(),
+        blob.owner.as_str(),
+        deadline_micros,
+        blob.sha256.as_str(),
+        blob.format.content_type(),
+        i64::try_from(blob.bytes).unwrap_or(i64::MAX),
+        i64::from(blob.width),
+        i64::from(blob.height),
+        i64::from(blob.frames),
+        now_micros
+    )?;
+    Ok(())
+}
+
+/// Finds the owner's live blob with these bytes and takes a lease on it, so that it is not released
+/// before the lease ends, or before another use of it has come and gone.
+pub async fn lease(
+    conn: &mut Conn,
+    owner: &UserId,
+    sha256: &str,
+    deadline_micros: i64,
+) -> Result<Option<BlobKey>, DbError> {
+    let row = optional!(
+        conn,
+        (String,),
+        "UPDATE blobs SET deadline = $3 WHERE owner_id = $1 AND sha256 = $2 AND state = 'live' RETURNING key",
+        owner.as_str(),
+        sha256,
+        deadline_micros
+    )?;
+    row.map(|(key,)| parse_key(&key)).transpose()
+}
+
+/// Puts a blob into use, once its objects are in the bucket: it is live, and has no deadline. The key
+/// of the blob to use, which is another one when equal bytes of the owner's went live meanwhile; `None`
+/// when the blob's time ran out.
+pub async fn put_into_use(conn: &mut Conn, key: &BlobKey) -> Result<Option<BlobKey>, DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE blobs SET state = 'live', deadline = NULL
+         WHERE key = $1 AND (state = 'live' OR (state = 'writing' AND NOT EXISTS (
+            SELECT 1 FROM blobs twin
+            WHERE twin.owner_id = blobs.owner_id AND twin.sha256 = blobs.sha256 AND twin.state = 'live')))",
+        key.as_str()
+    )?;
+    if touched == 1 {
+        return Ok(Some(key.clone()));
+    }
+    let twin = optional!(
+        conn,
+        (String,),
+        "UPDATE blobs SET deadline = NULL
+         WHERE state = 'live' AND (owner_id, sha256) = (SELECT owner_id, sha256 FROM blobs WHERE key = $1)
+         RETURNING key",
+        key.as_str()
+    )?;
+    twin.map(|(key,)| parse_key(&key)).transpose()
+}
+
+/// Lets go of a blob: the sweeper looks whether anything still uses it.
+pub async fn let_go(conn: &mut Conn, key: &BlobKey, now_micros: i64) -> Result<(), DbError> {
+    execute!(
+        conn,
+        "UPDATE blobs SET deadline = CASE WHEN state = 'writing' THEN $2 ELSE COALESCE(deadline, $2) END
+         WHERE key = $1 AND state <> 'dying'",
+        key.as_str(),
+        now_micros
+    )?;
+    Ok(())
+}
+
+/// The keys of blobs whose deadline has passed.
+pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<BlobKey>, DbError> {
+    let rows = all!(
+        conn,
+        (String,),
+        "SELECT key FROM blobs WHERE deadline <= $1 ORDER BY deadline LIMIT $2",
+        now_micros,
+        limit
+    )?;
+    rows.iter().map(|(key,)| parse_key(key)).collect()
+}
+
+/// A user's blobs, in whatever state.
+pub async fn of_user(conn: &mut Conn, owner: &UserId, limit: i64) -> Result<Vec<BlobKey>, DbError> {
+    let sql = "SELECT key FROM blobs WHERE owner_id = $1 LIMIT $2";
+    let rows = all!(conn, (String,), sql, owner.as_str(), limit)?;
+    rows.iter().map(|(key,)| parse_key(key)).collect()
+}
+
+/// Decides about a due blob: dying when no image uses it, and then it is returned; else left alone.
+pub async fn release(conn: &mut Conn, key: &BlobKey, now_micros: i64) -> Result<Option<StoredBlob>, DbError> {
+    // Locked first: what follows must see what a racing change to the blob's uses has committed.
+    execute!(conn, "UPDATE blobs SET key = key WHERE key = $1", key.as_str())?;
+    let dying = optional!(
+        conn,
+        StoredTuple,
+        "UPDATE blobs SET state = 'dying' WHERE key = $1 AND deadline <= $2
+           AND NOT EXISTS (SELECT 1 FROM images WHERE blob_key = $1)
+         RETURNING key, content_type, owner_id",
+        key.as_str(),
+        now_micros
+    )?;
+    if let Some(dying) = dying {
+        return read_stored(dying).map(Some);
+    }
+    // A lease that ended while an image came to use the blob.
+    execute!(
+        conn,
+        "UPDATE blobs SET deadline = NULL WHERE key = $1 AND state = 'live' AND deadline <= $2",
+        key.as_str(),
+        now_micros
+    )?;
+    Ok(None)
+}
+
+/// Forgets a dying blob, once its objects are gone. False when somebody else did.
+pub async fn forget(conn: &mut Conn, key: &BlobKey) -> Result<bool, DbError> {
+    Ok(execute!(conn, "DELETE FROM blobs WHERE key = $1 AND state = 'dying'", key.as_str())? == 1)
+}
+
+/// What the ledger says of a key that was found in the bucket: whether there is a row at all.
+pub async fn is_known(conn: &mut Conn, key: &BlobKey) -> Result<bool, DbError> {
+    let row = optional!(conn, (i64,), "SELECT CAST(1 AS BIGINT) FROM blobs WHERE key = $1", key.as_str())?;
+    Ok(row.is_some())
+}
+
+/// Live blobs in the order of their keys, after `after`: what must be in the bucket.
+pub async fn live_after(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<StoredBlob>, DbError> {
+    let rows = all!(
+        conn,
+        StoredTuple,
+        "SELECT key, content_type, owner_id FROM blobs WHERE state = 'live' AND key > $1 ORDER BY key LIMIT $2",
+        after,
+        limit
+    )?;
+    rows.into_iter().map(read_stored).collect()
+}
+
+type StoredTuple = (String, String, String);
+
+fn read_stored((key, content_type, owner): StoredTuple) -> Result<StoredBlob, DbError> {
+    Ok(StoredBlob {
+        key: parse_key(&key)?,
+        format: Format::from_content_type(&content_type)
+            .ok_or(DbError::Unknown("content type", content_type))?,
+        owner: UserId::parse(&owner).ok_or(DbError::Unknown("user id", owner))?,
+    })
+}
+
+fn parse_key(text: &str) -> Result<BlobKey, DbError> {
+    BlobKey::parse(text).ok_or_else(|| DbError::Unknown("blob key", text.to_owned()))
+}

@@ -1,0 +1,511 @@
+//! Images in the ledger: their life, their facts, and the one statement that keeps audiences true.
+
+use super::{AFTER_ALL_IDS, Conn, DbError, blobs};
+use crate::{
+    access::{Audience, Facts, Published, State},
+    id::{BlobKey, ImageId, PostId, UserId},
+    render::Format,
+};
+
+/// An image's public description.
+#[derive(Debug)]
+pub struct ImageRow {
+    /// Its id.
+    pub id: ImageId,
+    /// Whose it is.
+    pub owner: UserId,
+    /// Where it is in its life.
+    pub state: State,
+    /// The verified format.
+    pub format: Format,
+    /// The size of the uploaded file in bytes.
+    pub bytes: i64,
+    /// Width in pixels, upright.
+    pub width: i64,
+    /// Height in pixels, upright.
+    pub height: i64,
+    /// How many frames.
+    pub frames: i64,
+    /// SHA-256 of the uploaded file, in hexadecimal.
+    pub sha256: String,
+    /// What the file was called.
+    pub filename: Option<String>,
+    /// How often it was narrowed, plus one.
+    pub epoch: i64,
+    /// When it is reclaimed, in microseconds since the Unix epoch.
+    pub deadline_micros: Option<i64>,
+    /// When it was uploaded, likewise.
+    pub created_micros: i64,
+}
+
+/// Writes a new image that is ready: its blob is in use.
+pub async fn insert_ready(
+    conn: &mut Conn,
+    image: ImageId,
+    owner: &UserId,
+    blob: &BlobKey,
+    filename: Option<&str>,
+    now_micros: i64,
+    deadline_micros: i64,
+) -> Result<(), DbError> {
+    execute!(
+        conn,
+        "INSERT INTO images (id, owner_id, state, deadline, blob_key, filename, created_at)
+         VALUES ($1, $2, 'ready', $3, $4, $5, $6)",
+        image.to_string(),
+        owner.as_str(),
+        deadline_micros,
+        blob.as_str(),
+        filename,
+        now_micros
+    )?;
+    Ok(())
+}
+
+/// Reserves an image whose bytes are still to come by an upload of its own.
+pub async fn reserve(
+    conn: &mut Conn,
+    image: ImageId,
+    owner: &UserId,
+    filename: Option<&str>,
+    now_micros: i64,
+    deadline_micros: i64,
+) -> Result<(), DbError> {
+    execute!(
+        conn,
+        "INSERT INTO images (id, owner_id, state, deadline, filename, created_at)
+         VALUES ($1, $2, 'reserved', $3, $4, $5)",
+        image.to_string(),
+        owner.as_str(),
+        deadline_micros,
+        filename,
+        now_micros
+    )?;
+    Ok(())
+}
+
+/// The state of an image of the owner's, for who completes or cancels its upload.
+pub async fn state(conn: &mut Conn, image: ImageId, owner: &UserId) -> Result<Option<State>, DbError> {
+    let row = optional!(
+        conn,
+        (String,),
+        "SELECT state FROM images WHERE id = $1 AND owner_id = $2",
+        image.to_string(),
+        owner.as_str()
+    )?;
+    row.map(|(state,)| parsed("image state", &state, State::parse)).transpose()
+}
+
+/// How many ready images a user has, and how many bytes were uploaded for them.
+pub async fn usage(conn: &mut Conn, owner: &UserId) -> Result<(i64, i64), DbError> {
+    one!(
+        conn,
+        (i64, i64),
+        "SELECT COUNT(*), CAST(COALESCE(SUM(b.bytes), 0) AS BIGINT)
+         FROM images i JOIN blobs b ON b.key = i.blob_key WHERE i.owner_id = $1 AND i.state = 'ready'",
+        owner.as_str()
+    )
+}
+
+/// How many of a user's uploads were begun and not completed.
+pub async fn open_uploads(conn: &mut Conn, owner: &UserId) -> Result<i64, DbError> {
+    let (open,) = one!(
+        conn,
+        (i64,),
+        "SELECT COUNT(*) FROM images WHERE owner_id = $1 AND state IN ('reserved', 'uploaded')",
+        owner.as_str()
+    )?;
+    Ok(open)
+}
+
+/// Whether an image is held.
+pub async fn is_held(conn: &mut Conn, image: ImageId) -> Result<bool, DbError> {
+    let row = optional!(conn, (bool,), "SELECT held FROM images WHERE id = $1", image.to_string())?;
+    Ok(row.is_some_and(|(held,)| held))
+}
+
+/// What an image's file is called.
+pub async fn filename(conn: &mut Conn, image: ImageId) -> Result<Option<String>, DbError> {
+    let row =
+        optional!(conn, (Option<String>,), "SELECT filename FROM images WHERE id = $1", image.to_string())?;
+    Ok(row.and_then(|(filename,)| filename))
+}
+
+/// Says that a reserved image's bytes have come, and gives the time to verify them. False when it is
+/// neither reserved nor uploaded, or its time ran out.
+pub async fn set_uploaded(
+    conn: &mut Conn,
+    image: ImageId,
+    now_micros: i64,
+    deadline_micros: i64,
+) -> Result<bool, DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE images SET state = 'uploaded', deadline = $3
+         WHERE id = $1 AND state IN ('reserved', 'uploaded') AND deadline > $2",
+        image.to_string(),
+        now_micros,
+        deadline_micros
+    )?;
+    Ok(touched == 1)
+}
+
+/// Makes an uploaded image ready with a blob that is in use. False when somebody else did, or its
+/// time ran out.
+pub async fn set_ready(
+    conn: &mut Conn,
+    image: ImageId,
+    blob: &BlobKey,
+    deadline_micros: i64,
+) -> Result<bool, DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE images SET state = 'ready', blob_key = $2, deadline = $3 WHERE id = $1 AND state = 'uploaded'",
+        image.to_string(),
+        blob.as_str(),
+        deadline_micros
+    )?;
+    Ok(touched == 1)
+}
+
+/// Ends an image that never became ready and whose deadline has passed. False when it was completed
+/// or given more time meanwhile.
+pub async fn abandon(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<bool, DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE images SET state = 'deleted', deadline = NULL
+         WHERE id = $1 AND state IN ('reserved', 'uploaded') AND deadline <= $2",
+        image.to_string(),
+        now_micros
+    )?;
+    Ok(touched == 1)
+}
+
+/// Ends an image that never became ready: refused by ingest, or given up. False when there is none.
+pub async fn set_failed(conn: &mut Conn, image: ImageId, state: State) -> Result<bool, DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE images SET state = $2, deadline = NULL WHERE id = $1 AND state IN ('reserved', 'uploaded')",
+        image.to_string(),
+        state.as_str()
+    )?;
+    Ok(touched == 1)
+}
+
+/// The columns of [`Facts`], then whether the viewer follows the owner.
+type FactsTuple = (String, String, String, i64, bool, bool, i64, Option<i64>, String, String, bool);
+
+macro_rules! select_facts {
+    ($where:literal) => {
+        concat!(
+            "SELECT i.id, i.owner_id, i.state, i.epoch, i.held, u.erased_at IS NOT NULL, i.audience, i.deadline,
+                    i.blob_key, b.content_type,
+                    EXISTS (SELECT 1 FROM follows f WHERE f.follower_id = $2 AND f.followee_id = i.owner_id)
+             FROM images i JOIN users u ON u.id = i.owner_id JOIN blobs b ON b.key = i.blob_key WHERE ",
+            $where
+        )
+    };
+}
+
+/// What a decision about one image needs: its facts, and whether `viewer` follows its owner.
+pub async fn facts(
+    conn: &mut Conn,
+    image: ImageId,
+    viewer: Option<&UserId>,
+) -> Result<Option<(Facts, bool)>, DbError> {
+    let viewer = viewer.map_or("", UserId::as_str);
+    let row = optional!(conn, FactsTuple, select_facts!("i.id = $1"), image.to_string(), viewer)?;
+    row.map(read_facts).transpose()
+}
+
+/// [`facts`] of many images in one round trip; unknown ids are left out.
+pub async fn facts_of_many(
+    conn: &mut Conn,
+    images: &[ImageId],
+    viewer: Option<&UserId>,
+) -> Result<Vec<(Facts, bool)>, DbError> {
+    let viewer = viewer.map_or("", UserId::as_str);
+    let ids = serde_json::json!(images).to_string();
+    // The one place where the two databases are told a list in their own words.
+    let sql = match conn {
+        Conn::Sqlite(_) | Conn::SqliteTx(_) => select_facts!("i.id IN (SELECT value FROM json_each($1))"),
+        Conn::Postgres(_) | Conn::PostgresTx(_) => {
+            select_facts!("i.id IN (SELECT value FROM json_array_elements_text(CAST($1 AS json)))")
+        }
+    };
+    let rows = all!(conn, FactsTuple, sql, ids.as_str(), viewer)?;
+    rows.into_iter().map(read_facts).collect()
+}
+
+fn read_facts(row: FactsTuple) -> Result<(Facts, bool), DbError> {
+    let (id, owner, state, epoch, held, owner_erased, audience, deadline_micros, blob, content_type, follows) =
+        row;
+    let facts = Facts {
+        image: parsed("image id", &id, ImageId::parse)?,
+        owner: parsed("user id", &owner, UserId::parse)?,
+        state: parsed("image state", &state, State::parse)?,
+        epoch,
+        held,
+        owner_erased,
+        audience: Audience::from_rank(audience),
+        deadline_micros,
+        published: Published::new(
+            parsed("blob key", &blob, BlobKey::parse)?,
+            parsed("content type", &content_type, Format::from_content_type)?,
+        ),
+    };
+    Ok((facts, follows))
+}
+
+fn parsed<T>(what: &'static str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, DbError> {
+    parse(text).ok_or_else(|| DbError::Unknown(what, text.to_owned()))
+}
+
+/// The columns of [`ImageRow`].
+type ImageTuple =
+    (String, String, String, String, i64, i64, i64, i64, String, Option<String>, i64, Option<i64>, i64);
+
+macro_rules! select_image {
+    ($rest:literal) => {
+        concat!(
+            "SELECT i.id, i.owner_id, i.state, b.content_type, b.bytes, b.width, b.height, b.frames, b.sha256,
+                    i.filename, i.epoch, i.deadline, i.created_at
+             FROM images i JOIN blobs b ON b.key = i.blob_key WHERE ",
+            $rest
+        )
+    };
+}
+
+/// An image's description.
+pub async fn get(conn: &mut Conn, image: ImageId) -> Result<Option<ImageRow>, DbError> {
+    optional!(conn, ImageTuple, select_image!("i.id = $1"), image.to_string())?.map(read_image).transpose()
+}
+
+/// A user's ready images, newest first, older than `before`.
+pub async fn list(
+    conn: &mut Conn,
+    owner: &UserId,
+    before: Option<ImageId>,
+    limit: i64,
+    now_micros: i64,
+) -> Result<Vec<ImageRow>, DbError> {
+    let rows = all!(
+        conn,
+        ImageTuple,
+        select_image!(
+            "i.owner_id = $1 AND i.id < $2 AND i.state = 'ready' AND (i.deadline IS NULL OR i.deadline > $4)
+             ORDER BY i.id DESC LIMIT $3"
+        ),
+        owner.as_str(),
+        before.map_or_else(|| AFTER_ALL_IDS.to_owned(), |id| id.to_string()),
+        limit,
+        now_micros
+    )?;
+    rows.into_iter().map(read_image).collect()
+}
+
+fn read_image(row: ImageTuple) -> Result<ImageRow, DbError> {
+    let (
+        id,
+        owner,
+        state,
+        content_type,
+        bytes,
+        width,
+        height,
+        frames,
+        sha256,
+        filename,
+        epoch,
+        deadline_micros,
+        created_micros,
+    ) = row;
+    Ok(ImageRow {
+        id: parsed("image id", &id, ImageId::parse)?,
+        owner: parsed("user id", &owner, UserId::parse)?,
+        state: parsed("image state", &state, State::parse)?,
+        format: parsed("content type", &content_type, Format::from_content_type)?,
+        bytes,
+        width,
+        height,
+        frames,
+        sha256,
+        filename,
+        epoch,
+        deadline_micros,
+        created_micros,
+    })
+}
+
+/// The posts that an image hangs on, newest first.
+pub async fn posts(conn: &mut Conn, image: ImageId) -> Result<Vec<PostId>, DbError> {
+    let rows = all!(
+        conn,
+        (String,),
+        "SELECT post_id FROM attachments WHERE image_id = $1 ORDER BY post_id DESC LIMIT 1000",
+        image.to_string()
+    )?;
+    rows.iter().map(|(id,)| parsed("post id", id, PostId::parse)).collect()
+}
+
+/// Locks an image that its owner may attach: ready and not past its deadline. False when there is no such.
+///
+/// The lock lasts for the transaction, so that nothing reclaims or narrows the image meanwhile.
+pub async fn lock_attachable(
+    conn: &mut Conn,
+    image: ImageId,
+    owner: &UserId,
+    now_micros: i64,
+) -> Result<bool, DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE images SET state = state
+         WHERE id = $1 AND owner_id = $2 AND state = 'ready' AND (deadline IS NULL OR deadline > $3)",
+        image.to_string(),
+        owner.as_str(),
+        now_micros
+    )?;
+    Ok(touched == 1)
+}
+
+/// Locks an image before its uses change, whatever its state.
+pub async fn lock(conn: &mut Conn, image: ImageId) -> Result<(), DbError> {
+    execute!(conn, "UPDATE images SET state = state WHERE id = $1", image.to_string())?;
+    Ok(())
+}
+
+/// Brings an image back in step with its uses, after any change to them and in the same transaction:
+/// the audience is the widest use's; where it narrowed, the epoch steps and all links die; the last
+/// use gone, the image gets a deadline; a use gained, it loses it.
+///
+/// The image must have been locked first, so that this reads what a racing change has committed.
+pub async fn settle(conn: &mut Conn, image: ImageId, unattached_deadline_micros: i64) -> Result<(), DbError> {
+    execute!(
+        conn,
+        "UPDATE images SET
+            epoch = epoch + CASE WHEN now_is.audience < images.audience THEN 1 ELSE 0 END,
+            audience = now_is.audience,
+            deadline = CASE WHEN now_is.uses = 0 THEN COALESCE(images.deadline, $2) END
+         FROM (
+            SELECT COUNT(*) AS uses, COALESCE(MAX(audience), 0) AS audience FROM (
+                SELECT CAST(CASE p.visibility WHEN 'public' THEN 2 WHEN 'followers' THEN 1 ELSE 0 END AS BIGINT)
+                       AS audience
+                FROM attachments a JOIN posts p ON p.id = a.post_id WHERE a.image_id = $1
+                UNION ALL
+                SELECT CAST(2 AS BIGINT) FROM users WHERE avatar_image_id = $1
+            ) AS each_use
+         ) AS now_is
+         WHERE images.id = $1 AND images.state = 'ready'",
+        image.to_string(),
+        unattached_deadline_micros
+    )?;
+    Ok(())
+}
+
+/// Deletes an image: detached everywhere, its links dead, its blob let go. `owner` limits it to that
+/// user's own. The blob that was let go; `None` when there was nothing to delete.
+pub async fn delete(
+    conn: &mut Conn,
+    image: ImageId,
+    owner: Option<&UserId>,
+    now_micros: i64,
+) -> Result<Option<BlobKey>, DbError> {
+    let row = optional!(
+        conn,
+        (String,),
+        "UPDATE images SET state = 'deleted', epoch = epoch + 1, audience = 0, deadline = NULL
+         WHERE id = $1 AND ($2 = '' OR owner_id = $2) AND state = 'ready' AND (deadline IS NULL OR deadline > $3)
+         RETURNING blob_key",
+        image.to_string(),
+        owner.map_or("", UserId::as_str),
+        now_micros
+    )?;
+    detach_deleted(conn, image, row, now_micros).await
+}
+
+/// Deletes a ready image whose owner is being erased.
+pub async fn erase(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<Option<BlobKey>, DbError> {
+    let row = optional!(
+        conn,
+        (String,),
+        "UPDATE images SET state = 'deleted', epoch = epoch + 1, audience = 0, deadline = NULL, filename = NULL
+         WHERE id = $1 AND state = 'ready' RETURNING blob_key",
+        image.to_string()
+    )?;
+    detach_deleted(conn, image, row, now_micros).await
+}
+
+/// Deletes a ready image whose deadline has passed; it has no uses.
+pub async fn expire(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<Option<BlobKey>, DbError> {
+    let row = optional!(
+        conn,
+        (String,),
+        "UPDATE images SET state = 'deleted', epoch = epoch + 1, audience = 0, deadline = NULL
+         WHERE id = $1 AND state = 'ready' AND deadline <= $2 RETURNING blob_key",
+        image.to_string(),
+        now_micros
+    )?;
+    detach_deleted(conn, image, row, now_micros).await
+}
+
+async fn detach_deleted(
+    conn: &mut Conn,
+    image: ImageId,
+    deleted: Option<(String,)>,
+    now_micros: i64,
+) -> Result<Option<BlobKey>, DbError> {
+    let Some((blob,)) = deleted else { return Ok(None) };
+    let blob = parsed("blob key", &blob, BlobKey::parse)?;
+    execute!(conn, "DELETE FROM attachments WHERE image_id = $1", image.to_string())?;
+    execute!(conn, "UPDATE users SET avatar_image_id = NULL WHERE avatar_image_id = $1", image.to_string())?;
+    execute!(conn, "UPDATE images SET blob_key = NULL WHERE id = $1", image.to_string())?;
+    blobs::let_go(conn, &blob, now_micros).await?;
+    Ok(Some(blob))
+}
+
+/// Images whose deadline has passed, with their states.
+pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<(ImageId, State)>, DbError> {
+    let rows = all!(
+        conn,
+        (String, String),
+        "SELECT id, state FROM images WHERE deadline <= $1 ORDER BY deadline LIMIT $2",
+        now_micros,
+        limit
+    )?;
+    rows.iter()
+        .map(|(id, state)| {
+            Ok((parsed("image id", id, ImageId::parse)?, parsed("image state", state, State::parse)?))
+        })
+        .collect()
+}
+
+/// Kills all outstanding links. False when there is no such image of the owner's.
+pub async fn revoke(
+    conn: &mut Conn,
+    image: ImageId,
+    owner: Option<&UserId>,
+    now_micros: i64,
+) -> Result<bool, DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE images SET epoch = epoch + 1
+         WHERE id = $1 AND ($2 = '' OR owner_id = $2) AND state = 'ready' AND (deadline IS NULL OR deadline > $3)",
+        image.to_string(),
+        owner.map_or("", UserId::as_str),
+        now_micros
+    )?;
+    Ok(touched == 1)
+}
+
+/// Holds an image back, or lets it go. Holding narrows, so it kills links; holding twice does so once.
+pub async fn set_held(conn: &mut Conn, image: ImageId, held: bool, now_micros: i64) -> Result<bool, DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE images SET epoch = epoch + CASE WHEN $2 AND NOT held THEN 1 ELSE 0 END, held = $2
+         WHERE id = $1 AND state = 'ready' AND (deadline IS NULL OR deadline > $3)",
+        image.to_string(),
+        held,
+        now_micros
+    )?;
+    Ok(touched == 1)
+}

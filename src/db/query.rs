@@ -1,0 +1,48 @@
+//! One query text on either database: the arms of every `match` that would otherwise be written out.
+
+/// Runs a statement and tells how many rows it touched.
+macro_rules! execute {
+    ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
+        match $conn {
+            $crate::db::Conn::Sqlite(c) => execute!(@ sqlx::Sqlite, c, $sql $(, $bind)*),
+            $crate::db::Conn::SqliteTx(c) => execute!(@ sqlx::Sqlite, c, $sql $(, $bind)*),
+            $crate::db::Conn::Postgres(c) => execute!(@ sqlx::Postgres, c, $sql $(, $bind)*),
+            $crate::db::Conn::PostgresTx(c) => execute!(@ sqlx::Postgres, c, $sql $(, $bind)*),
+        }
+    };
+    (@ $db:ty, $c:expr, $sql:expr $(, $bind:expr)*) => {
+        sqlx::query::<$db>($sql)$(.bind($bind))*.execute(&mut **$c).await
+            .map(|done| done.rows_affected()).map_err($crate::db::DbError::from)
+    };
+}
+
+/// Reads rows with `$fetch` of sqlx.
+macro_rules! rows {
+    ($fetch:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {
+        match $conn {
+            $crate::db::Conn::Sqlite(c) => rows!(@ $fetch, sqlx::Sqlite, c, $row, $sql $(, $bind)*),
+            $crate::db::Conn::SqliteTx(c) => rows!(@ $fetch, sqlx::Sqlite, c, $row, $sql $(, $bind)*),
+            $crate::db::Conn::Postgres(c) => rows!(@ $fetch, sqlx::Postgres, c, $row, $sql $(, $bind)*),
+            $crate::db::Conn::PostgresTx(c) => rows!(@ $fetch, sqlx::Postgres, c, $row, $sql $(, $bind)*),
+        }
+    };
+    (@ $fetch:ident, $db:ty, $c:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {
+        sqlx::query_as::<$db, $row>($sql)$(.bind($bind))*.$fetch(&mut **$c).await
+            .map_err($crate::db::DbError::from)
+    };
+}
+
+/// Reads exactly one row.
+macro_rules! one {
+    ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => { rows!(fetch_one, $conn, $row, $sql $(, $bind)*) };
+}
+
+/// Reads one row or none.
+macro_rules! optional {
+    ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => { rows!(fetch_optional, $conn, $row, $sql $(, $bind)*) };
+}
+
+/// Reads all rows; the query itself must bound them.
+macro_rules! all {
+    ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => { rows!(fetch_all, $conn, $row, $sql $(, $bind)*) };
+}
