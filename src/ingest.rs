@@ -1,0 +1,284 @@
+//! The one way in: take bytes, sniff, strip, decode, hash, and only then publish.
+//!
+//! What is served later is exactly what was decoded here: metadata is stripped first, and the
+//! stripped file is the one that is verified and stored under a key that no client can write to.
+
+mod presigned;
+mod spool;
+
+pub use presigned::Completed;
+pub use spool::{Spool, Spooled, Taken};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::{
+    clock,
+    config::{Quota, Upload},
+    db::{
+        Conn, Db, DbError,
+        blobs::{self, NewBlob},
+        images, users,
+    },
+    gate::{Gate, GateError},
+    id::{BlobKey, ImageId, UserId},
+    render::{self, Format, Inspected, Limits, Rejected},
+    store::{Object, Store, StoreError},
+};
+
+/// Why an upload did not become an image.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// The bytes are of no format that is taken.
+    #[error("the file is not an image that is taken here; send a JPEG, PNG or WebP")]
+    UnsupportedType,
+    /// The file is damaged, cannot be decoded, or is too large in pixels.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// Too much to do, or the decoder panicked.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// The bucket failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The bytes are not what the client promised them to be.
+    #[error("the uploaded bytes do not have the promised {0}")]
+    Promise(Promise),
+    /// Nothing has landed in the bucket yet.
+    #[error("nothing was uploaded yet; send the bytes first")]
+    Missing,
+    /// The owner has as much as one user may.
+    #[error("you have as many images as one user may; delete some first")]
+    QuotaExceeded,
+    /// The owner was erased meanwhile.
+    #[error("this account was erased")]
+    OwnerGone,
+    /// The upload's reservation ran out before it was done.
+    #[error("the upload took too long")]
+    Expired,
+    /// The temporary file failed.
+    #[error("temporary file: {0}")]
+    Spool(#[from] std::io::Error),
+}
+
+/// What a client promises of an upload before he sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// The number of bytes.
+    Size,
+    /// What kind of image they are.
+    ContentType,
+    /// Their hash.
+    Sha256,
+}
+
+impl std::fmt::Display for Promise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Size => "size",
+            Self::ContentType => "content type",
+            Self::Sha256 => "sha256",
+        })
+    }
+}
+
+/// Everything that taking an image in needs.
+#[derive(Debug)]
+pub struct Ingest {
+    db: Db,
+    store: Store,
+    gate: Gate,
+    limits: Limits,
+    upload: Upload,
+    quota: Quota,
+}
+
+/// A file that was verified, with what its stripped form is.
+struct Checked {
+    uploaded: Bytes,
+    original: Bytes,
+    format: Format,
+    inspected: Inspected,
+}
+
+impl Ingest {
+    /// Puts the parts together; `gate` bounds how many files are decoded, and held in memory, at once.
+    pub fn new(db: Db, store: Store, gate: Gate, limits: Limits, upload: Upload, quota: Quota) -> Self {
+        Self { db, store, gate, limits, upload, quota }
+    }
+
+    /// The limits that uploads are held to.
+    pub fn settings(&self) -> &Upload {
+        &self.upload
+    }
+
+    /// Verifies a file and puts its bytes into the bucket, as a blob that nothing uses yet.
+    ///
+    /// When this returns, the bytes survive a crash; [`Prepared::admit`] makes them an image. A blob
+    /// that nobody admits, for an error or a crash, is swept when its time runs out.
+    ///
+    /// A `promised` format is one that the file must have, or nothing is stored.
+    pub async fn prepare(
+        &self,
+        owner: &UserId,
+        spooled: Spooled,
+        filename: Option<String>,
+        promised: Option<Format>,
+    ) -> Result<Prepared, IngestError> {
+        let pass = self.gate.enter().await?;
+        let limits = self.limits;
+        let sha256 = spooled.sha256_hex();
+        let checked = pass.run(move || check(spooled, &limits)).await??;
+
+        if promised.is_some_and(|promised| promised != checked.format) {
+            return Err(IngestError::Promise(Promise::ContentType));
+        }
+        let now = clock::now_micros();
+        let deadline = clock::after(now, self.upload.reserved_secs);
+        let mut tx = self.db.begin().await?;
+        if !users::lock_alive(&mut tx, owner).await? {
+            return Err(IngestError::OwnerGone);
+        }
+        // The same bytes of the same owner are stored once; they were verified all the same.
+        if let Some(blob) = blobs::lease(&mut tx, owner, &sha256, deadline).await? {
+            tx.commit().await?;
+            return Ok(Prepared { owner: owner.clone(), blob, filename, quota: self.quota });
+        }
+        let blob = NewBlob {
+            key: BlobKey::random(),
+            owner: owner.clone(),
+            sha256,
+            format: checked.format,
+            bytes: checked.uploaded.len() as u64,
+            width: checked.inspected.width,
+            height: checked.inspected.height,
+            frames: checked.inspected.frames,
+        };
+        blobs::announce(&mut tx, &blob, now, deadline).await?;
+        tx.commit().await?;
+
+        let [raw, original] = Object::all_of(&blob.key, blob.format.content_type());
+        let put = async {
+            self.store.put(&raw, checked.uploaded).await?;
+            self.store.put(&original, checked.original).await
+        };
+        if let Err(error) = put.await {
+            self.abandon([&blob.key]).await;
+            return Err(error.into());
+        }
+        Ok(Prepared { owner: owner.clone(), blob: blob.key, filename, quota: self.quota })
+    }
+
+    /// Lets prepared files go that will not be admitted, so that the next sweep takes them.
+    pub async fn abandon(&self, blobs: impl IntoIterator<Item = &BlobKey>) {
+        let letting_go = async {
+            let mut tx = self.db.begin().await?;
+            for blob in blobs {
+                blobs::let_go(&mut tx, blob, clock::now_micros()).await?;
+            }
+            tx.commit().await
+        };
+        if let Err(error) = letting_go.await {
+            tracing::warn!("prepared files are left until their time runs out: {error}");
+        }
+    }
+
+    /// [`Ingest::prepare`] and [`Prepared::admit`] in one: a file becomes an image of its own.
+    pub async fn publish(
+        &self,
+        owner: &UserId,
+        spooled: Spooled,
+        filename: Option<String>,
+    ) -> Result<ImageId, IngestError> {
+        let prepared = self.prepare(owner, spooled, filename, None).await?;
+        let admitting = async {
+            let mut tx = self.db.begin().await?;
+            let image = prepared.admit(&mut tx, self.upload.unattached_secs).await?;
+            tx.commit().await?;
+            Ok(image)
+        };
+        let admitted = admitting.await;
+        if admitted.is_err() {
+            self.abandon([&prepared.blob]).await;
+        }
+        admitted
+    }
+}
+
+/// A verified file whose bytes are in the bucket, and which is no image yet.
+#[derive(Debug)]
+pub struct Prepared {
+    owner: UserId,
+    blob: BlobKey,
+    filename: Option<String>,
+    quota: Quota,
+}
+
+impl Prepared {
+    /// Names the bytes in the bucket.
+    pub fn blob(&self) -> &BlobKey {
+        &self.blob
+    }
+
+    /// Makes the file a ready image, in a transaction that may go on to use it: all or nothing.
+    pub async fn admit(&self, conn: &mut Conn, unattached_secs: u64) -> Result<ImageId, IngestError> {
+        let (now, blob) = (clock::now_micros(), self.put_into_use(conn).await?);
+        let (image, deadline) = (ImageId::new(), clock::after(now, unattached_secs));
+        let filename = self.filename.as_deref();
+        images::insert_ready(conn, image, &self.owner, &blob, filename, now, deadline).await?;
+        self.require_quota(conn).await?;
+        Ok(image)
+    }
+
+    /// Makes the file the bytes of an image that was reserved for it. False when the image is not
+    /// waiting for them any more.
+    pub async fn admit_as(
+        &self,
+        conn: &mut Conn,
+        image: ImageId,
+        unattached_secs: u64,
+    ) -> Result<bool, IngestError> {
+        let blob = self.put_into_use(conn).await?;
+        let deadline = clock::after(clock::now_micros(), unattached_secs);
+        let ready = images::set_ready(conn, image, &blob, deadline).await?;
+        self.require_quota(conn).await?;
+        Ok(ready)
+    }
+
+    /// Counts what the owner has now that this file is among it. His row is locked, so that no two
+    /// files are both the last that fits.
+    async fn require_quota(&self, conn: &mut Conn) -> Result<(), IngestError> {
+        let within = |limit: Option<i64>, has: i64| limit.is_none_or(|limit| has <= limit);
+        if self.quota.images.is_none() && self.quota.bytes.is_none() {
+            return Ok(());
+        }
+        let (images, bytes) = images::usage(conn, &self.owner).await?;
+        if within(self.quota.images, images) && within(self.quota.bytes, bytes) {
+            return Ok(());
+        }
+        Err(IngestError::QuotaExceeded)
+    }
+
+    async fn put_into_use(&self, conn: &mut Conn) -> Result<BlobKey, IngestError> {
+        if !users::lock_alive(conn, &self.owner).await? {
+            return Err(IngestError::OwnerGone);
+        }
+        let used = blobs::put_into_use(conn, &self.blob).await?.ok_or(IngestError::Expired)?;
+        if used != self.blob {
+            blobs::let_go(conn, &self.blob, clock::now_micros()).await?;
+        }
+        Ok(used)
+    }
+}
+
+/// The whole check, on the bytes alone. The declared content type plays no part: the bytes decide.
+fn check(spooled: Spooled, limits: &Limits) -> Result<Checked, IngestError> {
+    let uploaded = spooled.into_bytes()?;
+    let format = Format::sniff(&uploaded).ok_or(IngestError::UnsupportedType)?;
+    let original = render::strip(&uploaded, format).map_err(|fault| Rejected::by_structure(fault, format))?;
+    let inspected = render::inspect(&original, format, limits)?;
+    Ok(Checked { uploaded, original, format, inspected })
+}

@@ -1,0 +1,175 @@
+//! Renditions of images, each made once: from memory, or rendered from the bucket's original.
+//!
+//! Every way in takes a [`Permit`], and the permit alone knows where the original lies.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::HeaderValue;
+use moka::future::Cache;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::{
+    access::Permit,
+    gate::{Gate, GateError},
+    id::{BlobKey, ImageId},
+    metrics::Metrics,
+    render::{self, Format, Limits, Plan, RenderError},
+    store::{Object, Store, StoreError},
+};
+
+/// Bytes that a cache entry costs besides its body: key, headers and bookkeeping.
+const ENTRY_OVERHEAD_BYTES: usize = 512;
+
+/// One rendition's bytes with the headers that describe them.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// The body.
+    pub bytes: Bytes,
+    /// Its media type.
+    pub content_type: HeaderValue,
+    /// Its strong validator (RFC 9110 §8.8.3): a hash of these bytes.
+    pub etag: HeaderValue,
+}
+
+impl Variant {
+    fn new(bytes: Bytes, format: Format) -> Self {
+        let tag = URL_SAFE_NO_PAD.encode(&Sha256::digest(&bytes)[..16]);
+        let etag = HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+        Self { bytes, content_type: HeaderValue::from_static(format.content_type()), etag }
+    }
+}
+
+/// Which rendition of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// The uploaded picture without its metadata.
+    Original,
+    /// A rendered one.
+    Rendered(Plan),
+}
+
+/// Where a rendition came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// It was in memory, or another request was fetching it already.
+    Memory,
+    /// It was read from the bucket.
+    Bucket,
+    /// It was rendered for this request, which took this long.
+    Render(Duration),
+}
+
+/// Why there is no rendition; all who wait for one share it.
+#[derive(Debug, Error)]
+pub enum VariantError {
+    /// Too many wait already, or the render panicked.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// The bucket failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The render failed.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+}
+
+/// The cache of renditions and what fills it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Variants {
+    cache: Cache<(ImageId, What), Arc<Variant>>,
+    source: Arc<Source>,
+}
+
+#[derive(Debug)]
+struct Source {
+    store: Store,
+    renders: Gate,
+    fetches: Gate,
+    limits: Limits,
+    max_original_bytes: u64,
+    metrics: Metrics,
+}
+
+impl Variants {
+    /// A cache of at most `memory_bytes`; `renders` and `fetches` bound what fills it.
+    pub fn new(
+        store: Store,
+        renders: Gate,
+        fetches: Gate,
+        limits: Limits,
+        max_original_bytes: u64,
+        memory_bytes: u64,
+        metrics: Metrics,
+    ) -> Self {
+        let cache = Cache::builder()
+            .max_capacity(memory_bytes)
+            .weigher(|_, variant: &Arc<Variant>| {
+                u32::try_from(variant.bytes.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+            })
+            .support_invalidation_closures()
+            .build();
+        Self {
+            cache,
+            source: Arc::new(Source { store, renders, fetches, limits, max_original_bytes, metrics }),
+        }
+    }
+
+    /// One rendition of the permitted image. Requests for the same one that come meanwhile share the work.
+    pub async fn get(&self, permit: &Permit, what: What) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
+        let key = (permit.image(), what);
+        if let Some(variant) = self.cache.get(&key).await {
+            return Ok((variant, Tier::Memory));
+        }
+        let (cache, source) = (self.cache.clone(), Arc::clone(&self.source));
+        let (blob, format) = (permit.blob().clone(), permit.format());
+        // A task of its own: what was begun is finished and kept, even when all who asked have hung up.
+        let flight = tokio::spawn(async move {
+            let mut tier = Tier::Memory;
+            let fill = async {
+                let (variant, made_by) = source.make(&blob, format, what).await?;
+                tier = made_by;
+                Ok::<_, VariantError>(Arc::new(variant))
+            };
+            let variant = cache.try_get_with(key, fill).await?;
+            Ok((variant, tier))
+        });
+        flight.await.map_err(|_| Arc::new(GateError::Panicked.into()))?
+    }
+
+    /// Drops what memory holds of an image that is gone.
+    pub fn forget(&self, image: ImageId) {
+        // The only error is a cache built without closures, which this one is not.
+        drop(self.cache.invalidate_entries_if(move |(id, _), _| *id == image));
+    }
+}
+
+impl Source {
+    async fn make(
+        &self,
+        blob: &BlobKey,
+        format: Format,
+        what: What,
+    ) -> Result<(Variant, Tier), VariantError> {
+        let fetching = self.fetches.enter().await?;
+        let object = Object::original(blob, format.content_type());
+        let original = self.store.get(&object, self.max_original_bytes).await?;
+        let What::Rendered(plan) = what else {
+            return Ok((Variant::new(original, format), Tier::Bucket));
+        };
+        // No core waits for the bucket; and no more originals wait for a core than may be fetched.
+        let pass = self.renders.enter().await?;
+        drop(fetching);
+        let limits = self.limits;
+        let started = Instant::now();
+        let rendered = pass.run(move || render::render(&original, format, &plan, &limits)).await??;
+        let took = started.elapsed();
+        self.metrics.rendered(took);
+        Ok((Variant::new(rendered.bytes.into(), rendered.format), Tier::Render(took)))
+    }
+}

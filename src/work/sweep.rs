@@ -1,0 +1,208 @@
+//! The sweeper: whatever the ledger says is over is taken out of the ledger and the bucket.
+//!
+//! Deadlines are indexes, so a sweep is a few range scans. Every step is one conditional update that
+//! one node wins; what a crash leaves half done is still due, and done again.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::{
+    access::State,
+    clock,
+    db::{
+        Db, DbError, blobs, erasures, images,
+        uploads::{self, UploadRow},
+    },
+    id::{BlobKey, ImageId},
+    store::{Object, Store, StoreError},
+    variants::Variants,
+};
+
+/// How many rows one scan brings.
+const BATCH: i64 = 100;
+/// How many scans one sweep makes of each kind; what is left waits for the next.
+const MAX_BATCHES: usize = 100;
+/// How long after a client's last right to write ended the bucket may still be taking his bytes.
+const UPLOAD_SLACK_SECS: u64 = 15 * 60;
+
+/// Removes what is over.
+#[derive(Clone, Debug)]
+pub struct Sweeper {
+    pub(super) db: Db,
+    store: Store,
+    pub(super) variants: Variants,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Swept {
+    /// Images that nothing used until their deadline.
+    pub expired_images: u64,
+    /// Uploads that were never finished.
+    pub abandoned_uploads: u64,
+    /// Places in the bucket where a client may have written, cleared.
+    pub cleared_uploads: u64,
+    /// Blobs that nothing used any more, removed with their objects.
+    pub removed_blobs: u64,
+    /// What could not be removed this time.
+    pub failed: u64,
+}
+
+/// Why a sweep stopped; the next one goes on.
+#[derive(Debug, Error)]
+pub enum SweepError {
+    /// The ledger failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The bucket failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bucket said that it deleted an object, and still has it.
+    #[error("the objects of {0} were deleted and are still there")]
+    StillThere(BlobKey),
+}
+
+impl Sweeper {
+    /// A sweeper of this ledger and bucket.
+    pub fn new(db: Db, store: Store, variants: Variants) -> Self {
+        Self { db, store, variants }
+    }
+
+    /// Sweeps again and again, for as long as the program runs.
+    pub async fn run(&self, every: Duration) {
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match self.sweep(clock::now_micros()).await {
+                Ok(swept) if swept == Swept::default() => {}
+                Ok(swept) => tracing::info!(?swept, "swept"),
+                Err(error) => tracing::warn!("the sweep stopped, the next goes on: {error}"),
+            }
+        }
+    }
+
+    /// Sweeps everything that is over at a time, in microseconds since the Unix epoch. What cannot be
+    /// removed is counted, logged and left for the next sweep; it keeps nothing else from being swept.
+    pub async fn sweep(&self, now_micros: i64) -> Result<Swept, SweepError> {
+        let mut swept = Swept::default();
+        self.erase(&mut swept).await?;
+        self.images(now_micros, &mut swept).await?;
+        self.uploads(now_micros, &mut swept).await?;
+        self.blobs(now_micros, &mut swept).await?;
+        Ok(swept)
+    }
+
+    /// Removes one blob if nothing uses it: what was let go a moment ago need not wait.
+    pub async fn sweep_blob(&self, key: &BlobKey) -> Result<bool, SweepError> {
+        let mut tx = self.db.begin().await?;
+        let dying = blobs::release(&mut tx, key, clock::now_micros()).await?;
+        tx.commit().await?;
+        let Some(blob) = dying else { return Ok(false) };
+        let objects = Object::all_of(&blob.key, blob.format.content_type());
+        self.store.delete(&objects).await?;
+        let mut gone = 0;
+        for object in &objects {
+            // A bucket that says it deleted something is asked whether it did.
+            gone += i64::from(self.store.head(object).await?.is_none());
+        }
+        if usize::try_from(gone).unwrap_or_default() < objects.len() {
+            // The row stays, so that the objects are not forgotten.
+            return Err(SweepError::StillThere(blob.key));
+        }
+        let mut tx = self.db.begin().await?;
+        if blobs::forget(&mut tx, &blob.key).await? {
+            erasures::add_verified(&mut tx, &blob.owner, gone).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn images(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        for _ in 0..MAX_BATCHES {
+            let due = images::due(&mut self.db.read().await?, now_micros, BATCH).await?;
+            let before = swept.expired_images + swept.abandoned_uploads;
+            for (image, state) in due {
+                match self.end_image(image, state, now_micros).await {
+                    Ok(true) if state == State::Ready => swept.expired_images += 1,
+                    Ok(ended) => swept.abandoned_uploads += u64::from(ended),
+                    Err(error) => swept.fail(&error),
+                }
+            }
+            if swept.expired_images + swept.abandoned_uploads == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_image(&self, image: ImageId, state: State, now_micros: i64) -> Result<bool, SweepError> {
+        let mut tx = self.db.begin().await?;
+        let ended = if state == State::Ready {
+            images::expire(&mut tx, image, now_micros).await?.is_some()
+        } else {
+            images::abandon(&mut tx, image, now_micros).await?
+        };
+        tx.commit().await?;
+        self.variants.forget(image);
+        Ok(ended)
+    }
+
+    async fn uploads(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        let ended = clock::before(now_micros, UPLOAD_SLACK_SECS);
+        for _ in 0..MAX_BATCHES {
+            let due = uploads::due(&mut self.db.read().await?, ended, BATCH).await?;
+            let before = swept.cleared_uploads;
+            for upload in due {
+                match self.end_upload(&upload).await {
+                    Ok(()) => swept.cleared_uploads += 1,
+                    Err(error) => swept.fail(&error),
+                }
+            }
+            if swept.cleared_uploads == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_upload(&self, upload: &UploadRow) -> Result<(), SweepError> {
+        self.clear_incoming(upload).await?;
+        let mut tx = self.db.begin().await?;
+        uploads::forget(&mut tx, upload.image).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Removes whatever lies under an upload's incoming key.
+    pub async fn clear_incoming(&self, upload: &UploadRow) -> Result<(), SweepError> {
+        self.store.delete(&[Object::incoming(&upload.incoming, upload.format.content_type())]).await?;
+        Ok(())
+    }
+
+    async fn blobs(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        for _ in 0..MAX_BATCHES {
+            let due = blobs::due(&mut self.db.read().await?, now_micros, BATCH).await?;
+            let before = swept.removed_blobs;
+            for key in due {
+                match self.sweep_blob(&key).await {
+                    Ok(removed) => swept.removed_blobs += u64::from(removed),
+                    Err(error) => swept.fail(&error),
+                }
+            }
+            if swept.removed_blobs == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Swept {
+    /// One thing could not be removed now.
+    pub(super) fn fail(&mut self, error: &SweepError) {
+        tracing::warn!("left for the next sweep: {error}");
+        self.failed += 1;
+    }
+}
