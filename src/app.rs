@@ -1,0 +1,137 @@
+//! Everything shared, built once and passed explicitly.
+
+use std::{
+    num::NonZeroUsize,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use thiserror::Error;
+
+use crate::{
+    config::{Config, Work},
+    db::{Db, DbError},
+    gate::Gate,
+    identity::{Identity, IdentityError},
+    ingest::Ingest,
+    link::{KeyRing, KeyRingError},
+    metrics::Metrics,
+    render::Limits,
+    store::{Store, StoreError},
+    variants::Variants,
+    work::Sweeper,
+};
+
+/// The running program's parts.
+#[derive(Debug)]
+pub struct App {
+    /// The settings, checked.
+    pub config: Config,
+    /// The ledger.
+    pub db: Db,
+    /// The private bucket.
+    pub store: Store,
+    /// The way in.
+    pub ingest: Ingest,
+    /// The way out.
+    pub variants: Variants,
+    /// What takes out what is over.
+    pub sweeper: Sweeper,
+    /// The keys of signed links.
+    pub links: KeyRing,
+    /// Who is who.
+    pub identity: Identity,
+    /// What an operator can measure.
+    pub metrics: Metrics,
+    /// Whether this is `pinhole dev`: demo page, demo users, loopback hosts alone.
+    pub dev: bool,
+    draining: AtomicBool,
+}
+
+/// Why the program cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The link keys are unusable.
+    #[error("links.keys: {0}")]
+    Links(#[from] KeyRingError),
+    /// The secrets of identity are unusable.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl App {
+    /// Puts the parts together. The database must be migrated and the bucket reachable.
+    pub fn new(config: Config, db: Db, store: Store, dev: bool) -> Result<Self, StartError> {
+        let metrics = Metrics::default();
+        let limits = Limits {
+            max_pixels: config.upload.max_pixels,
+            max_animation_pixels: config.upload.max_animation_pixels,
+            max_output_side: config.transform.max_side,
+            max_output_pixels: config.transform.max_pixels,
+        };
+        let Work { renders, renders_waiting, ingests, ingests_waiting, fetches, fetches_waiting } =
+            config.work;
+        let ingests = Gate::new(one_a_core(ingests), ingests_waiting);
+        let variants = Variants::new(
+            store.clone(),
+            Gate::new(one_a_core(renders), renders_waiting),
+            Gate::new(fetches, fetches_waiting),
+            limits,
+            config.upload.max_bytes,
+            config.cache.memory_bytes,
+            metrics.clone(),
+        );
+        Ok(Self {
+            links: KeyRing::parse(config.links.keys.iter().map(crate::config::Secret::expose))?,
+            identity: Identity::new(&config, dev)?,
+            ingest: Ingest::new(
+                db.clone(),
+                store.clone(),
+                ingests,
+                limits,
+                config.upload.clone(),
+                config.quota,
+            ),
+            sweeper: Sweeper::new(db.clone(), store.clone(), variants.clone()),
+            variants,
+            metrics,
+            config,
+            db,
+            store,
+            dev,
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Says that no new work should come here: the readiness probe turns red.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is being shut down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the ledger and the bucket answer.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        self.db.ping().await?;
+        self.store.ping().await?;
+        Ok(())
+    }
+}
+
+/// Which of the things it stands on is away.
+#[derive(Debug, Error)]
+pub enum NotReady {
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The bucket.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn one_a_core(setting: usize) -> usize {
+    if setting > 0 { setting } else { thread::available_parallelism().map_or(1, NonZeroUsize::get) }
+}

@@ -1,0 +1,137 @@
+//! From a request to a response, top to bottom: where to, who asks, one handler, the answer.
+
+mod api;
+pub mod body;
+mod conditional;
+mod deliver;
+pub mod demo;
+mod form;
+mod headers;
+pub mod ops;
+mod route;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri, header, request::Parts};
+use http_body::Body as _;
+use http_body_util::{Either, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+
+use crate::{app::App, clock, db::users, error::Error, identity::Caller, store::StoreError};
+
+use route::Route;
+
+/// A response's body: bytes at hand, or a stream from the bucket.
+pub type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, StoreError>>;
+
+/// What a handler answers.
+type Answer = Result<Response<Body>, Error>;
+
+/// A request without its body, with what is known of it.
+struct Context<'a> {
+    app: &'a App,
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    /// When the request came, in microseconds since the Unix epoch.
+    now_micros: i64,
+}
+
+impl Context<'_> {
+    /// Who asks the control API. What is presented must be good.
+    async fn caller(&self) -> Result<Caller, Error> {
+        let caller = self.app.identity.caller(self.method, self.headers, self.now_micros)?;
+        if self.is_erased(&caller).await? { Err(Error::erased()) } else { Ok(caller) }
+    }
+
+    /// Who looks at an image. An erased user's bearer token is refused, and his cookie counts as none.
+    async fn viewer(&self) -> Result<Caller, Error> {
+        let caller = self.app.identity.viewer(self.headers, self.now_micros)?;
+        match self.is_erased(&caller).await? {
+            false => Ok(caller),
+            true if self.headers.contains_key(header::AUTHORIZATION) => Err(Error::erased()),
+            true => Ok(Caller::Anonymous),
+        }
+    }
+
+    /// Whether the caller's account was erased: his tokens outlive it, and his name is never used again.
+    async fn is_erased(&self, caller: &Caller) -> Result<bool, Error> {
+        let Some(user) = caller.user() else { return Ok(false) };
+        Ok(users::is_alive(&mut self.app.db.read().await?, user).await? == Some(false))
+    }
+}
+
+/// Answers one request.
+pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
+    let (parts, mut body) = request.into_parts();
+    let found = match app.dev.then(|| demo::require_loopback_host(&parts.headers)) {
+        Some(Err(error)) => Err(error),
+        _ => route::find(&parts.method, parts.uri.path(), app.dev),
+    };
+    let label = found.as_ref().map_or("none", Route::label);
+    let answer = match found {
+        Ok(route) => answer(&app, &parts, route, &mut body).await,
+        Err(error) => Err(error),
+    };
+    let response = answer.unwrap_or_else(|error| error.into_response().map(full));
+    app.metrics.answered(label, response.status());
+    if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
+        // A client that is still sending reads no answer before it is done.
+        tokio::spawn(body::discard(body));
+    }
+    response
+}
+
+async fn answer(app: &App, parts: &Parts, route: Route<'_>, body: &mut Incoming) -> Answer {
+    let cx = Context {
+        app,
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+        now_micros: clock::now_micros(),
+    };
+    match route {
+        Route::Deliver { id, options } => deliver::deliver(&cx, id, options).await,
+
+        Route::CreateImage => api::images::create(&cx, body).await,
+        Route::ListImages => api::images::list(&cx).await,
+        Route::GetImage(id) => api::images::get(&cx, id).await,
+        Route::DeleteImage(id) => api::images::delete(&cx, id).await,
+        Route::RevokeImage(id) => api::images::revoke(&cx, id).await,
+        Route::HoldImage(id) => api::images::set_held(&cx, id, true).await,
+        Route::ReleaseImage(id) => api::images::set_held(&cx, id, false).await,
+
+        Route::CreateUpload => api::uploads::create(&cx, body).await,
+        Route::CompleteUpload(id) => api::uploads::complete(&cx, id).await,
+        Route::CancelUpload(id) => api::uploads::cancel(&cx, id).await,
+
+        Route::CreatePost => api::posts::create(&cx, body).await,
+        Route::ListPosts => api::posts::list(&cx).await,
+        Route::GetPost(id) => api::posts::get(&cx, id).await,
+        Route::PatchPost(id) => api::posts::patch(&cx, id, body).await,
+        Route::DeletePost(id) => api::posts::delete(&cx, id).await,
+
+        Route::GetProfile => api::profiles::mine(&cx).await,
+        Route::PutProfile => api::profiles::put(&cx, body).await,
+        Route::GetProfileOf(user) => api::profiles::of(&cx, user).await,
+
+        Route::Follow(user) => api::following::follow(&cx, user).await,
+        Route::Unfollow(user) => api::following::unfollow(&cx, user).await,
+        Route::RemoveFollower(user) => api::following::remove_follower(&cx, user).await,
+
+        Route::CreateLinks => api::links::create(&cx, body).await,
+
+        Route::EraseUser(user) => api::users::erase(&cx, user).await,
+        Route::GetErasure(id) => api::users::show(&cx, id).await,
+
+        Route::DemoPage => Ok(demo::page()),
+        Route::DemoPhoto => demo::photo(),
+        Route::DemoSession => demo::session(&cx, body).await,
+    }
+}
+
+/// A body of bytes at hand.
+fn full(bytes: Bytes) -> Body {
+    Either::Left(Full::new(bytes))
+}

@@ -1,0 +1,197 @@
+//! `/v1/uploads`: uploads that go straight to the bucket, and are verified afterwards.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::{StatusCode, header};
+use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::{Answer, Context, body, headers},
+    images::answer_image,
+    json, no_content,
+};
+use crate::{
+    access::State,
+    clock,
+    db::{
+        images,
+        uploads::{self, Method, UploadRow},
+        users,
+    },
+    error::Error,
+    id::{BlobKey, ImageId, UserId},
+    ingest::Completed,
+    render::Format,
+    store::Object,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewUpload {
+    content_type: String,
+    size: u64,
+    filename: Option<String>,
+    sha256: Option<String>,
+    #[serde(default)]
+    method: Presigned,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Presigned {
+    #[default]
+    Post,
+    Put,
+}
+
+#[derive(Serialize)]
+struct Grant {
+    image_id: ImageId,
+    method: Method,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<BTreeMap<&'static str, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<BTreeMap<&'static str, String>>,
+    expires_at: String,
+}
+
+/// `POST /v1/uploads`: reserves an image, and grants the right to send exactly the announced bytes to
+/// one place in the bucket.
+pub(in crate::web) async fn create(cx: &Context<'_>, sent: &mut Incoming) -> Answer {
+    let owner = cx.user().await?;
+    let new: NewUpload = cx.json(sent).await?;
+    let settings = &cx.app.config.upload;
+    let format = Format::from_content_type(&new.content_type).ok_or_else(|| {
+        Error::unsupported_type("`content_type`: must be image/jpeg, image/png or image/webp.")
+    })?;
+    if new.size == 0 {
+        return Err(Error::invalid_field("size", "must be at least 1"));
+    }
+    if new.size > settings.max_bytes {
+        return Err(Error::too_large("The image", settings.max_bytes));
+    }
+    let sha256 = new.sha256.as_deref().map(sha256_of_hex).transpose()?;
+    let upload = UploadRow {
+        image: ImageId::new(),
+        owner,
+        method: match new.method {
+            Presigned::Post => Method::Post,
+            Presigned::Put => Method::Put,
+        },
+        incoming: BlobKey::random(),
+        format,
+        bytes: i64::try_from(new.size).unwrap_or(i64::MAX),
+        sha256: sha256.map(|hash| crate::id::hex(&hash)),
+        granted_until_micros: clock::after(cx.now_micros, settings.grant_secs),
+    };
+    let filename = new.filename.as_deref().map(body::filename);
+    reserve(cx, &upload, filename.as_deref()).await?;
+
+    let object = Object::incoming(&upload.incoming, format.content_type());
+    let expires_in = Duration::from_secs(settings.grant_secs);
+    let store = &cx.app.store;
+    let (url, fields, headers) = match new.method {
+        Presigned::Post => {
+            let grant = store.presign_post(&object, new.size, expires_in, cx.now_micros).await?;
+            (grant.url, Some(grant.fields), None)
+        }
+        Presigned::Put => {
+            let grant = store.presign_put(&object, new.size, sha256, expires_in, cx.now_micros).await?;
+            (grant.url, None, Some(grant.headers))
+        }
+    };
+    json(
+        StatusCode::CREATED,
+        &Grant {
+            image_id: upload.image,
+            method: upload.method,
+            url,
+            fields,
+            headers,
+            expires_at: clock::rfc3339(upload.granted_until_micros),
+        },
+    )
+}
+
+/// Writes the reserved image and its upload, within the user's quota.
+pub(super) async fn reserve(
+    cx: &Context<'_>,
+    upload: &UploadRow,
+    filename: Option<&str>,
+) -> Result<(), Error> {
+    let deadline = clock::after(cx.now_micros, cx.app.config.upload.reserved_secs);
+    let mut tx = cx.app.db.begin().await?;
+    if !users::lock_alive(&mut tx, &upload.owner).await? {
+        return Err(Error::erased());
+    }
+    if let Some(max) = cx.app.config.quota.open_uploads
+        && images::open_uploads(&mut tx, &upload.owner).await? >= max
+    {
+        return Err(Error::too_many_uploads(max));
+    }
+    images::reserve(&mut tx, upload.image, &upload.owner, filename, cx.now_micros, deadline).await?;
+    uploads::insert(&mut tx, upload).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// `POST /v1/uploads/{image_id}/complete`: 201 the first time, 200 when repeated.
+pub(in crate::web) async fn complete(cx: &Context<'_>, id: &str) -> Answer {
+    let owner = cx.user().await?;
+    let image = ImageId::parse(id).ok_or_else(Error::not_found)?;
+    let status = finish(cx, image, &owner).await?;
+    let mut response = answer_image(cx, status, image).await?;
+    headers::insert(response.headers_mut(), header::LOCATION, &format!("/v1/images/{image}"));
+    Ok(response)
+}
+
+/// Completes an upload of the owner's, whatever has become of it meanwhile.
+pub(super) async fn finish(cx: &Context<'_>, image: ImageId, owner: &UserId) -> Result<StatusCode, Error> {
+    let mut conn = cx.app.db.read().await?;
+    let state = images::state(&mut conn, image, owner).await?;
+    let upload = uploads::get(&mut conn, image, owner).await?;
+    drop(conn);
+    match (state, upload) {
+        (Some(State::Ready), _) => Ok(StatusCode::OK),
+        (Some(State::Rejected), _) => Err(Error::upload_rejected()),
+        (Some(State::Reserved | State::Uploaded), Some(upload)) => {
+            let completed = cx.app.ingest.complete(&upload).await;
+            if matches!(completed, Ok(Completed::Now)) {
+                return Ok(StatusCode::CREATED);
+            }
+            // Whoever was faster has removed what lay there: what did he make of it?
+            match images::state(&mut cx.app.db.read().await?, image, owner).await? {
+                Some(State::Ready) => Ok(StatusCode::OK),
+                // What went wrong was this call's own doing, or nobody's.
+                _ => Err(completed.map_or_else(Error::from, |_| Error::not_found())),
+            }
+        }
+        _ => Err(Error::not_found()),
+    }
+}
+
+/// `DELETE /v1/uploads/{image_id}`: gives an unfinished upload up.
+pub(in crate::web) async fn cancel(cx: &Context<'_>, id: &str) -> Answer {
+    let owner = cx.user().await?;
+    let image = ImageId::parse(id).ok_or_else(Error::not_found)?;
+    let upload = uploads::get(&mut cx.app.db.read().await?, image, &owner).await?;
+    let upload = upload.ok_or_else(Error::not_found)?;
+    let mut tx = cx.app.db.begin().await?;
+    let cancelled = images::set_failed(&mut tx, image, State::Deleted).await?;
+    tx.commit().await?;
+    if !cancelled {
+        return Err(Error::not_found());
+    }
+    // The grant lives on until it expires; the sweeper clears the place once more after that.
+    if let Err(error) = cx.app.sweeper.clear_incoming(&upload).await {
+        tracing::warn!(%image, "a cancelled upload is left to the sweeper: {error}");
+    }
+    Ok(no_content())
+}
+
+fn sha256_of_hex(text: &str) -> Result<[u8; 32], Error> {
+    crate::id::unhex(text)
+        .ok_or_else(|| Error::invalid_field("sha256", "must be 64 hexadecimal digits in lower case"))
+}

@@ -1,0 +1,86 @@
+//! `/v1/users` and `/v1/erasures`: a user leaves, and a receipt says what is gone.
+
+use http::{StatusCode, header};
+use serde::Serialize;
+
+use super::{
+    super::{Answer, Context, headers},
+    json, user_in_path,
+};
+use crate::{
+    clock,
+    db::erasures::{self, ErasureRow},
+    error::Error,
+    id::{ErasureId, UserId},
+    identity::Caller,
+};
+
+#[derive(Serialize)]
+struct Receipt {
+    id: ErasureId,
+    user: UserId,
+    state: &'static str,
+    originals: i64,
+    variants: i64,
+    open_uploads: i64,
+    edge_purges: i64,
+    verified_gone: i64,
+    grants_until: Option<String>,
+    requested_at: String,
+    done_at: Option<String>,
+}
+
+fn receipt(row: ErasureRow) -> Receipt {
+    Receipt {
+        id: row.id,
+        user: row.user,
+        state: if row.done { "done" } else { "running" },
+        originals: row.originals,
+        variants: row.variants,
+        open_uploads: row.open_uploads,
+        edge_purges: row.edge_purges,
+        verified_gone: row.verified_gone,
+        grants_until: row.grants_until_micros.map(clock::rfc3339),
+        requested_at: clock::rfc3339(row.requested_micros),
+        done_at: row.done_micros.map(clock::rfc3339),
+    }
+}
+
+/// `DELETE /v1/users/{user}`: nobody sees anything of him from the answer on; the rest is a job.
+pub(in crate::web) async fn erase(cx: &Context<'_>, user: &str) -> Answer {
+    let caller = cx.caller().await?;
+    let user = user_in_path(user)?;
+    match &caller {
+        Caller::Service => {}
+        Caller::User { id, .. } if *id == user => cx.ensure(&user).await?,
+        Caller::User { .. } => return Err(Error::not_found()),
+        Caller::Anonymous => {
+            return Err(Error::unauthenticated(
+                "Sign in: send Authorization: Bearer <token or service key>.",
+            ));
+        }
+    }
+    let mut tx = cx.app.db.begin().await?;
+    let id = erasures::begin(&mut tx, &user, cx.now_micros).await?;
+    tx.commit().await?;
+    let row = erasures::get(&mut cx.app.db.read().await?, id).await?.ok_or_else(Error::not_found)?;
+    if !row.done {
+        let (sweeper, row) = (cx.app.sweeper.clone(), row.clone());
+        tokio::spawn(async move {
+            if let Err(error) = sweeper.erase_user(&row).await {
+                tracing::warn!("the erasure goes on with the next sweep: {error}");
+            }
+        });
+    }
+    let mut response = json(StatusCode::ACCEPTED, &receipt(row))?;
+    headers::insert(response.headers_mut(), header::LOCATION, &format!("/v1/erasures/{id}"));
+    Ok(response)
+}
+
+/// `GET /v1/erasures/{id}`: for the service, since an erased user is nobody any more.
+pub(in crate::web) async fn show(cx: &Context<'_>, id: &str) -> Answer {
+    cx.caller().await?.require_service()?;
+    let id = ErasureId::parse(id).ok_or_else(Error::not_found)?;
+    let row = erasures::get(&mut cx.app.db.read().await?, id).await?.ok_or_else(Error::not_found)?;
+    json(StatusCode::OK, &receipt(row))
+}

@@ -1,0 +1,169 @@
+//! Request bodies: read within bounds, JSON with errors that name the field, files to the spool.
+
+use std::{future, time::Duration};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{HeaderMap, Uri, header};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, BodyStream};
+use hyper::body::Incoming;
+use serde::de::{DeserializeOwned, IgnoredAny};
+
+use super::form::{self, File, Shape};
+use crate::{
+    error::Error,
+    ingest::{Spool, Taken},
+};
+
+/// The largest JSON body taken.
+const MAX_JSON_BYTES: usize = 1 << 20;
+/// How much of a refused body is still read, so that its sender comes to read the answer.
+const MAX_DISCARDED_BYTES: usize = 256 << 20;
+/// How long that may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest file name kept, in characters.
+const MAX_FILENAME_CHARS: usize = 255;
+
+/// Bounds for reading a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// How long no byte may come.
+    pub(super) idle: Duration,
+    /// The largest file.
+    pub(super) max_file_bytes: u64,
+}
+
+/// Reads the query string into `T`.
+pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
+    let query = uri.query().unwrap_or_default();
+    serde_urlencoded::from_str(query)
+        .map_err(|error| Error::bad_request("invalid_parameter", format!("The query string: {error}.")))
+}
+
+/// Reads a JSON body into `T`.
+pub(super) async fn json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: &mut Incoming,
+    bounds: Bounds,
+) -> Result<T, Error> {
+    let declared = media_type(headers);
+    if declared.as_deref().is_some_and(|mime| mime != "application/json") {
+        return Err(Error::unsupported_type("Send JSON, with Content-Type: application/json."));
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = next(body, bounds.idle).await? {
+        if bytes.len() + chunk.len() > MAX_JSON_BYTES {
+            return Err(Error::too_large("The JSON", MAX_JSON_BYTES as u64));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    // Structs can be read from lists of their fields, which no caller can be meant to send.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::bad_request("invalid_field", "The JSON must be an object, not a list."));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        // A number in an enum's place is called a mistake of syntax, so the syntax is looked at alone.
+        let is_json = cause.is_data() || serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+        match is_json {
+            true if path != "." => Error::invalid_field(&path, cause),
+            true => Error::bad_request("invalid_field", format!("The JSON: {cause}.")),
+            false => Error::bad_request("invalid_json", format!("The body is not JSON: {cause}.")),
+        }
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| Error::bad_request("invalid_json", format!("The body is not JSON: {error}.")))?;
+    Ok(value)
+}
+
+/// The form of an upload.
+const IMAGE_FORM: Shape = Shape { texts: &[], file: "file", max_files: 1 };
+
+/// Receives one image: a multipart part called `file`, or the body itself under an `image/*` type.
+pub(super) async fn image(headers: &HeaderMap, body: &mut Incoming, bounds: Bounds) -> Result<File, Error> {
+    if form::is_form(headers) {
+        let form = form::read(headers, body, bounds, IMAGE_FORM).await?;
+        let none = || Error::invalid_field(IMAGE_FORM.file, "the form has no part of that name");
+        return form.files.into_iter().next().ok_or_else(none);
+    }
+    if !media_type(headers).is_some_and(|mime| mime.starts_with("image/")) {
+        return Err(Error::unsupported_type(
+            "Send the image as multipart/form-data with a part called `file`, or as the body with its image/* type.",
+        ));
+    }
+    refuse_declared_size(body, bounds.max_file_bytes, bounds.max_file_bytes)?;
+    let mut file = Spool::start(bounds.max_file_bytes).await.map_err(|e| Error::internal(&e))?;
+    while let Some(chunk) = next(body, bounds.idle).await? {
+        spool(&mut file, &chunk, bounds).await?;
+    }
+    Ok(File { spooled: file.finish().await.map_err(|e| Error::internal(&e))?, filename: None })
+}
+
+/// What of a client's name for a file is kept; it is a hint alone.
+pub(super) fn filename(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(MAX_FILENAME_CHARS).collect()
+}
+
+/// Takes the next bytes of a file in.
+pub(super) async fn spool(spool: &mut Spool, chunk: &Bytes, bounds: Bounds) -> Result<(), Error> {
+    match spool.write(chunk).await.map_err(|e| Error::internal(&e))? {
+        Taken::Yes => Ok(()),
+        Taken::TooLarge => Err(Error::too_large("The image", bounds.max_file_bytes)),
+    }
+}
+
+/// Refuses a body that says itself that it is too large, before a byte of it is read.
+pub(super) fn refuse_declared_size(
+    body: &Incoming,
+    max_body_bytes: u64,
+    max_file_bytes: u64,
+) -> Result<(), Error> {
+    if body.size_hint().lower() > max_body_bytes {
+        return Err(Error::too_large("The image", max_file_bytes));
+    }
+    Ok(())
+}
+
+/// The declared media type, without parameters, in lower case.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// The next bytes of a body, or `None` at its end.
+async fn next(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Error> {
+    let mut data = BodyStream::new(body)
+        .filter_map(|frame| future::ready(frame.map(|frame| frame.into_data().ok()).transpose()));
+    match timed(data.next(), idle).await? {
+        None => Ok(None),
+        Some(Ok(bytes)) => Ok(Some(bytes)),
+        Some(Err(error)) => {
+            Err(Error::bad_request("incomplete_body", format!("The body broke off: {error}.")))
+        }
+    }
+}
+
+/// Waits for the next piece of a body, but not for ever.
+pub(super) async fn timed<T>(read: impl Future<Output = T>, idle: Duration) -> Result<T, Error> {
+    tokio::time::timeout(idle, read).await.map_err(|_| Error::body_timeout())
+}
+
+/// Reads the rest of a body that nobody wants and throws it away, within bounds. Without this, a
+/// client that is still sending sees its connection reset instead of the answer.
+pub(super) async fn discard(mut body: Incoming) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > MAX_DISCARDED_BYTES {
+                break;
+            }
+        }
+    };
+    // Past the time, dropping the body closes the connection.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
+}

@@ -1,0 +1,173 @@
+//! The data plane: `GET|HEAD /i/{id}/{options}`.
+//!
+//! In this order: the link's signature, who asks, what is asked for, the decision, the bytes. Nothing
+//! is looked up for a forged link, and nothing that depends on the image is said before the decision.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Either};
+
+use super::{
+    Answer, Body, Context,
+    conditional::{self, Selection},
+    full, headers,
+};
+use crate::{
+    access::{self, Denial, Permit},
+    clock,
+    config::{Transform, Unsigned},
+    db::images,
+    error::Error,
+    id::ImageId,
+    identity::Caller,
+    link::{self, Verified},
+    render::{Accepts, Options, Rendition},
+    store::Object,
+    variants::{Tier, Variant, What},
+};
+
+pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer {
+    let started = Instant::now();
+    let link = verified_link(cx)?;
+    let caller = cx.viewer().await?;
+    let rendition = Rendition::parse(options)?;
+    if link.is_none() {
+        require_unsigned_may(&cx.app.config.transform, &rendition)?;
+    }
+    let image = ImageId::parse(id).ok_or(Denial::Unknown)?;
+    let permit = permit(cx, image, link.as_ref(), &caller).await?;
+    let access = started.elapsed();
+
+    let (what, by_accept) = match rendition {
+        Rendition::Raw => return raw(cx, &permit, link.is_some()).await,
+        Rendition::Original => (What::Original, false),
+        Rendition::Variant(options) => {
+            (What::Rendered(options.plan(permit.format(), accepts(cx.headers))), options.varies_by_accept())
+        }
+    };
+    let (variant, tier) = match cx.app.variants.get(&permit, what).await {
+        Ok(found) => found,
+        Err(error) => {
+            // An image that was deleted between the decision and the read is simply not there any more.
+            self::permit(cx, image, link.as_ref(), &caller).await?;
+            return Err(error.into());
+        }
+    };
+    cx.app.metrics.served(match tier {
+        Tier::Memory => "memory",
+        Tier::Bucket => "bucket",
+        Tier::Render(_) => "render",
+    });
+    respond(cx, &permit, by_accept, &variant, access, tier)
+}
+
+/// What the client accepts: one list, over however many lines (RFC 9110 §5.3).
+fn accepts(headers: &HeaderMap) -> Accepts {
+    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    lines
+        .map(|line| Accepts::parse(Some(line)))
+        .fold(Accepts::default(), |all, line| Accepts { webp: all.webp || line.webp })
+}
+
+/// The link that the request carries, if it has a query; any other query is refused.
+fn verified_link(cx: &Context<'_>) -> Result<Option<Verified>, Error> {
+    let Some(query) = cx.uri.query() else { return Ok(None) };
+    Ok(Some(link::verify(&cx.app.links, cx.uri.path(), query, clock::secs(cx.now_micros))?))
+}
+
+/// Without a signature, only what `transform.unsigned` allows: anything else would let anybody fill
+/// the caches and the cores with renders.
+fn require_unsigned_may(transform: &Transform, rendition: &Rendition) -> Result<(), Error> {
+    let Rendition::Variant(options) = rendition else { return Ok(()) };
+    let may = |options: &Options| match transform.unsigned {
+        Unsigned::Any => true,
+        Unsigned::Listed => options.is_listed(&transform.widths),
+        Unsigned::None => false,
+    };
+    if may(options) {
+        return Ok(());
+    }
+    let listed: Vec<String> = transform.widths.iter().map(u32::to_string).collect();
+    Err(Error::bad_request(
+        "bad_options",
+        match transform.unsigned {
+            Unsigned::None => "Options need a signed link here; ask for one, or for `original`.".to_owned(),
+            _ => format!(
+                "These options need a signed link; without one, `width` alone or with `format` may be asked for, \
+                 and `width` must be one of {}.",
+                listed.join(", ")
+            ),
+        },
+    ))
+}
+
+/// Asks the ledger, then the rule.
+async fn permit(
+    cx: &Context<'_>,
+    image: ImageId,
+    link: Option<&Verified>,
+    caller: &Caller,
+) -> Result<Permit, Error> {
+    let mut conn = cx.app.db.read().await?;
+    let found = images::facts(&mut conn, image, caller.user()).await?;
+    let (facts, follows_owner) = found.ok_or(Denial::Unknown)?;
+    Ok(match link {
+        Some(link) => access::honour(facts, link, cx.now_micros)?,
+        None => access::decide(facts, caller.viewer(follows_owner), cx.now_micros)?,
+    })
+}
+
+/// The very bytes that were uploaded, metadata and all: for the owner and the service themselves.
+async fn raw(cx: &Context<'_>, permit: &Permit, by_link: bool) -> Answer {
+    if by_link || !permit.is_full() {
+        return Err(Denial::NotAllowed.into());
+    }
+    let content_type = permit.format().content_type();
+    let body = cx.app.store.stream(&Object::raw(permit.blob(), content_type), None).await?;
+    let length = body.remaining();
+    let mut response = Response::new(Either::Right(body.boxed_unsync()));
+    let out = response.headers_mut();
+    headers::common(out, permit.image(), access::Basis::Session, false, "private, no-store");
+    out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    Ok(response)
+}
+
+fn respond(
+    cx: &Context<'_>,
+    permit: &Permit,
+    by_accept: bool,
+    variant: &Variant,
+    access: Duration,
+    tier: Tier,
+) -> Answer {
+    let etag = variant.etag.to_str().unwrap_or_default();
+    let length = variant.bytes.len();
+    let mut content_range = None;
+    let (status, bytes) = match conditional::evaluate(cx.method, cx.headers, etag, length) {
+        Selection::Whole => (StatusCode::OK, variant.bytes.clone()),
+        Selection::Part(range) => {
+            content_range = Some(format!("bytes {}-{}/{length}", range.start, range.end - 1));
+            (StatusCode::PARTIAL_CONTENT, variant.bytes.slice(range))
+        }
+        Selection::NotModified => (StatusCode::NOT_MODIFIED, bytes::Bytes::new()),
+        Selection::Unsatisfiable => return Err(Error::range_not_satisfiable(length)),
+    };
+    let mut response: Response<Body> = Response::new(full(bytes.clone()));
+    *response.status_mut() = status;
+    let out = response.headers_mut();
+    let control = headers::cache_control(permit.basis(), &cx.app.config.cache);
+    headers::common(out, permit.image(), permit.basis(), by_accept, &control);
+    out.insert(header::ETAG, variant.etag.clone());
+    headers::server_timing(out, access, tier);
+    if let Some(content_range) = content_range {
+        headers::insert(out, header::CONTENT_RANGE, &content_range);
+    }
+    if status != StatusCode::NOT_MODIFIED {
+        out.insert(header::CONTENT_TYPE, variant.content_type.clone());
+        out.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    }
+    Ok(response)
+}

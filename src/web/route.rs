@@ -1,0 +1,246 @@
+//! Which path and method lead where.
+
+use http::Method;
+
+use crate::error::Error;
+
+/// Everything that can be asked for, with the changing parts of the path as they were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route<'p> {
+    Deliver { id: &'p str, options: &'p str },
+
+    CreateImage,
+    ListImages,
+    GetImage(&'p str),
+    DeleteImage(&'p str),
+    RevokeImage(&'p str),
+    HoldImage(&'p str),
+    ReleaseImage(&'p str),
+
+    CreateUpload,
+    CompleteUpload(&'p str),
+    CancelUpload(&'p str),
+
+    CreatePost,
+    ListPosts,
+    GetPost(&'p str),
+    PatchPost(&'p str),
+    DeletePost(&'p str),
+
+    GetProfile,
+    PutProfile,
+    GetProfileOf(&'p str),
+
+    Follow(&'p str),
+    Unfollow(&'p str),
+    RemoveFollower(&'p str),
+
+    CreateLinks,
+
+    EraseUser(&'p str),
+    GetErasure(&'p str),
+
+    DemoPage,
+    DemoPhoto,
+    DemoSession,
+}
+
+/// No route has more segments; what comes after stays in the last one and matches nothing.
+const MAX_SEGMENTS: usize = 6;
+
+/// Finds the route, or the 404 or 405 to answer. The demo's routes are there in `dev` alone.
+pub(super) fn find<'p>(method: &Method, path: &'p str, dev: bool) -> Result<Route<'p>, Error> {
+    let path = path.strip_prefix('/').ok_or_else(Error::not_found)?;
+    let mut segments = [""; MAX_SEGMENTS];
+    let mut count = 0;
+    for (place, segment) in segments.iter_mut().zip(path.splitn(MAX_SEGMENTS, '/')) {
+        *place = segment;
+        count += 1;
+    }
+    // A HEAD is a GET whose body is not sent (RFC 9110 §9.3.2); hyper leaves it out.
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+
+    let (found, allow) = match &segments[..count] {
+        ["i", id, options] => match method {
+            "GET" => (Some(Route::Deliver { id, options }), "GET, HEAD"),
+            _ => (None, "GET, HEAD"),
+        },
+        ["v1", rest @ ..] => api(method, rest)?,
+        [""] if dev => (only("GET", method, Route::DemoPage), "GET, HEAD"),
+        ["demo", "photo.jpg"] if dev => (only("GET", method, Route::DemoPhoto), "GET, HEAD"),
+        ["dev", "session"] if dev => (only("POST", method, Route::DemoSession), "POST"),
+        _ => return Err(Error::not_found()),
+    };
+    found.ok_or_else(|| Error::method_not_allowed(allow))
+}
+
+fn api<'p>(method: &str, segments: &[&'p str]) -> Result<(Option<Route<'p>>, &'static str), Error> {
+    Ok(match *segments {
+        ["images"] => match method {
+            "POST" => (Some(Route::CreateImage), ""),
+            "GET" => (Some(Route::ListImages), ""),
+            _ => (None, "GET, HEAD, POST"),
+        },
+        ["images", id] => match method {
+            "GET" => (Some(Route::GetImage(id)), ""),
+            "DELETE" => (Some(Route::DeleteImage(id)), ""),
+            _ => (None, "GET, HEAD, DELETE"),
+        },
+        ["images", id, "revoke"] => (only("POST", method, Route::RevokeImage(id)), "POST"),
+        ["images", id, "hold"] => match method {
+            "PUT" => (Some(Route::HoldImage(id)), ""),
+            "DELETE" => (Some(Route::ReleaseImage(id)), ""),
+            _ => (None, "PUT, DELETE"),
+        },
+        ["uploads"] => (only("POST", method, Route::CreateUpload), "POST"),
+        ["uploads", id] => (only("DELETE", method, Route::CancelUpload(id)), "DELETE"),
+        ["uploads", id, "complete"] => (only("POST", method, Route::CompleteUpload(id)), "POST"),
+        ["posts"] => match method {
+            "POST" => (Some(Route::CreatePost), ""),
+            "GET" => (Some(Route::ListPosts), ""),
+            _ => (None, "GET, HEAD, POST"),
+        },
+        ["posts", id] => match method {
+            "GET" => (Some(Route::GetPost(id)), ""),
+            "PATCH" => (Some(Route::PatchPost(id)), ""),
+            "DELETE" => (Some(Route::DeletePost(id)), ""),
+            _ => (None, "GET, HEAD, PATCH, DELETE"),
+        },
+        ["profile"] => match method {
+            "GET" => (Some(Route::GetProfile), ""),
+            "PUT" => (Some(Route::PutProfile), ""),
+            _ => (None, "GET, HEAD, PUT"),
+        },
+        ["profiles", user] => (only("GET", method, Route::GetProfileOf(user)), "GET, HEAD"),
+        ["following", user] => match method {
+            "PUT" => (Some(Route::Follow(user)), ""),
+            "DELETE" => (Some(Route::Unfollow(user)), ""),
+            _ => (None, "PUT, DELETE"),
+        },
+        ["followers", user] => (only("DELETE", method, Route::RemoveFollower(user)), "DELETE"),
+        ["users", user] => (only("DELETE", method, Route::EraseUser(user)), "DELETE"),
+        ["erasures", id] => (only("GET", method, Route::GetErasure(id)), "GET, HEAD"),
+        ["links"] => (only("POST", method, Route::CreateLinks), "POST"),
+        _ => return Err(Error::not_found()),
+    })
+}
+
+fn only<'p>(wanted: &str, method: &str, route: Route<'p>) -> Option<Route<'p>> {
+    (wanted == method).then_some(route)
+}
+
+impl Route<'_> {
+    /// The route's name in metrics.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Deliver { .. } => "image",
+            Self::CreateImage => "create_image",
+            Self::ListImages => "list_images",
+            Self::GetImage(_) => "get_image",
+            Self::DeleteImage(_) => "delete_image",
+            Self::RevokeImage(_) => "revoke_image",
+            Self::HoldImage(_) => "hold_image",
+            Self::ReleaseImage(_) => "release_image",
+            Self::CreateUpload => "create_upload",
+            Self::CompleteUpload(_) => "complete_upload",
+            Self::CancelUpload(_) => "cancel_upload",
+            Self::CreatePost => "create_post",
+            Self::ListPosts => "list_posts",
+            Self::GetPost(_) => "get_post",
+            Self::PatchPost(_) => "patch_post",
+            Self::DeletePost(_) => "delete_post",
+            Self::GetProfile => "get_profile",
+            Self::PutProfile => "put_profile",
+            Self::GetProfileOf(_) => "get_profile_of",
+            Self::Follow(_) => "follow",
+            Self::Unfollow(_) => "unfollow",
+            Self::RemoveFollower(_) => "remove_follower",
+            Self::CreateLinks => "create_links",
+            Self::EraseUser(_) => "erase_user",
+            Self::GetErasure(_) => "get_erasure",
+            Self::DemoPage | Self::DemoPhoto | Self::DemoSession => "demo",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(method: &Method, path: &str) -> u16 {
+        find(method, path, true).map_or_else(|e| e.into_response().status().as_u16(), |_| 200)
+    }
+
+    #[test]
+    fn every_path_has_its_methods() {
+        for (path, allowed) in [
+            ("/i/x/original", "GET HEAD"),
+            ("/v1/images", "GET HEAD POST"),
+            ("/v1/images/x", "GET HEAD DELETE"),
+            ("/v1/images/x/revoke", "POST"),
+            ("/v1/images/x/hold", "PUT DELETE"),
+            ("/v1/uploads", "POST"),
+            ("/v1/uploads/x", "DELETE"),
+            ("/v1/uploads/x/complete", "POST"),
+            ("/v1/posts", "GET HEAD POST"),
+            ("/v1/posts/x", "GET HEAD PATCH DELETE"),
+            ("/v1/profile", "GET HEAD PUT"),
+            ("/v1/profiles/x", "GET HEAD"),
+            ("/v1/following/x", "PUT DELETE"),
+            ("/v1/followers/x", "DELETE"),
+            ("/v1/links", "POST"),
+            ("/v1/users/x", "DELETE"),
+            ("/v1/erasures/x", "GET HEAD"),
+            ("/", "GET HEAD"),
+            ("/demo/photo.jpg", "GET HEAD"),
+            ("/dev/session", "POST"),
+        ] {
+            for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
+                let Ok(parsed) = Method::from_bytes(method.as_bytes()) else {
+                    unreachable!("a valid method")
+                };
+                let expected = if allowed.split(' ').any(|m| m == method) { 200 } else { 405 };
+                assert_eq!(status(&parsed, path), expected, "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn nearly_a_path_is_no_path() {
+        for path in [
+            "",
+            "i/x/y",
+            "//i/x/y",
+            "/i",
+            "/i/",
+            "/i/x",
+            "/i/x/",
+            "/i/x/y/",
+            "/i/x/y/z",
+            "/i//x/y",
+            "/I/x/y",
+            "/v1",
+            "/v1/",
+            "/v1/images/",
+            "/v1/images/x/",
+            "/v1/images/x/revoke/y",
+            "/v1/images/a/b/c/d/e/f",
+            "/v2/images",
+        ] {
+            // An empty id or option string is refused by what parses it, with the same 404 or a 400.
+            if !["/i/x/", "/v1/images/"].contains(&path) {
+                assert_eq!(status(&Method::GET, path), 404, "{path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_demo_is_there_in_dev_alone() {
+        for path in ["/", "/demo/photo.jpg", "/dev/session"] {
+            assert!(
+                find(&Method::GET, path, false).is_err_and(|e| e.into_response().status() == 404),
+                "{path}"
+            );
+        }
+    }
+}
