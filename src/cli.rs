@@ -1,0 +1,55 @@
+//! The command line: one command a file.
+
+mod dev;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An access-controlled image origin.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::Args),
+}
+
+/// Why a command failed: one line that says what to change.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// What was asked for cannot be done: exit code 1.
+    fn failed(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), code: 1 }
+    }
+
+    /// What was asked for makes no sense: exit code 2.
+    fn usage(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), code: 2 }
+    }
+}
+
+impl Cli {
+    /// Runs the command; errors go to stderr.
+    pub fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Dev(args) => dev::run(&args),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("pinhole: {}", failure.message);
+                ExitCode::from(failure.code)
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! `pinhole dev`: everything in one process, to try and to develop against.
+
+mod data;
+
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::Failure;
+use crate::{
+    app::App,
+    clock,
+    config::{Config, Secret},
+    db::{Db, users},
+    id::UserId,
+    identity, server,
+    store::{self, Store, embedded},
+    web::{self, demo},
+};
+
+/// The embedded bucket's name and the name of its only key.
+const BUCKET: &str = "pinhole";
+const ACCESS_KEY_ID: &str = "pinhole-dev";
+/// How long one operation on the embedded bucket may take.
+const BUCKET_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs everything in one process: database, bucket, demo page and demo users.
+///
+/// For development alone: it answers on loopback addresses, and signs anyone in as alice, bob or carol.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pinhole dev
+  pinhole dev --data /tmp/try --listen 127.0.0.1:0
+
+Settings are taken from the environment, such as PINHOLE_UPLOAD__MAX_BYTES=1000000.")]
+pub(super) struct Args {
+    /// Where the database and the bucket are kept; made when absent
+    #[arg(long, value_name = "DIR", default_value = "./pinhole-data")]
+    data: PathBuf,
+    /// Address of the API, the images and the demo page; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Address of the embedded S3 server
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    s3_listen: SocketAddr,
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    ops_listen: SocketAddr,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let addresses =
+        [("--listen", args.listen), ("--s3-listen", args.s3_listen), ("--ops-listen", args.ops_listen)];
+    for (flag, address) in addresses {
+        if !address.ip().is_loopback() {
+            return Err(Failure::usage(format!(
+                "{flag} {address}: dev signs anyone in, so it answers on loopback alone; use 127.0.0.1 or [::1]"
+            )));
+        }
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> Result<(), Failure> {
+    let data = data::Dir::open(&args.data).map_err(Failure::failed)?;
+    let main = bind("--listen", args.listen).await?;
+    let s3 = bind("--s3-listen", args.s3_listen).await?;
+    let ops = bind("--ops-listen", args.ops_listen).await?;
+    let config = config(&main, data.secrets())?;
+    let limits = server::Limits {
+        max_connections: config.server.max_connections,
+        header_timeout: Duration::from_secs(config.server.header_timeout_secs),
+        drain: Duration::from_secs(config.server.drain_secs),
+    };
+    let ready_to_stop = stop_signal()?;
+
+    let s3_url = format!("http://{}", address(&s3)?);
+    let secret_key = &data.secrets().s3_secret_key;
+    let bucket =
+        embedded::Server::open(&data.bucket(), ACCESS_KEY_ID, secret_key).map_err(Failure::failed)?;
+    let (stop_bucket, bucket_stops) = watch::channel(false);
+    let bucket = tokio::spawn(bucket.serve(s3, limits, bucket_stops));
+    let store = Store::connect(&store::Settings {
+        endpoint: Some(s3_url.clone()),
+        public_endpoint: None,
+        region: "us-east-1".to_owned(),
+        bucket: BUCKET.to_owned(),
+        access_key_id: ACCESS_KEY_ID.to_owned(),
+        secret_access_key: secret_key.clone(),
+        session_token: None,
+        force_path_style: true,
+        operation_timeout: BUCKET_TIMEOUT,
+    });
+    store.ensure_bucket().await.map_err(Failure::failed)?;
+    // A page of the API's origin may send uploads straight to the bucket, which has another.
+    store.put_cors(&[&config.server.public_url]).await.map_err(Failure::failed)?;
+    let db = Db::open_sqlite(&data.database()).await.map_err(Failure::failed)?;
+    db.migrate().await.map_err(Failure::failed)?;
+    make_demo_users(&db).await?;
+
+    let app = Arc::new(App::new(config, db.clone(), store, true).map_err(Failure::failed)?);
+    announce(args, &main, &s3_url, &ops)?;
+    let (stop, stops) = watch::channel(false);
+    let (for_main, for_ops) = (Arc::clone(&app), Arc::clone(&app));
+    let main = tokio::spawn(server::serve(main, limits, stops.clone(), move |request| {
+        web::handle(Arc::clone(&for_main), request)
+    }));
+    let ops = tokio::spawn(server::serve(ops, limits, stops, move |request| {
+        web::ops::handle(Arc::clone(&for_ops), request)
+    }));
+
+    let sweeping = {
+        let app = Arc::clone(&app);
+        let every = Duration::from_secs(app.config.upload.sweep_secs);
+        tokio::spawn(async move { app.sweeper.run(every).await })
+    };
+
+    ready_to_stop.await;
+    tracing::info!("stopping: requests under way are finished first");
+    app.drain();
+    // Errors mean that nobody listens any more, which is what is wanted.
+    let _ = stop.send(true);
+    let _ = tokio::join!(main, ops);
+    // Killed anywhere, a sweep is done again.
+    sweeping.abort();
+    let _ = stop_bucket.send(true);
+    let _ = bucket.await;
+    db.close().await;
+    Ok(())
+}
+
+/// The settings of dev: more is allowed than in production, and the data folder's own secrets are
+/// used. The environment overrides all but the address.
+fn config(main: &TcpListener, secrets: &data::Secrets) -> Result<Config, Failure> {
+    let defaults = [("follows", "open"), ("transform.unsigned", "any")];
+    let mut config = Config::load(None, &defaults).map_err(Failure::usage)?;
+    config.server.public_url = format!("http://{}", address(main)?);
+    if config.auth.jwt_secret == Secret::default() {
+        config.auth.jwt_secret = secrets.jwt_secret.clone();
+    }
+    if config.links.keys.is_empty() {
+        config.links.keys = vec![secrets.link_key.clone()];
+    }
+    config.auth.service_key_hashes.push(identity::service_key_hash(demo::SERVICE_KEY));
+    Ok(config)
+}
+
+async fn make_demo_users(db: &Db) -> Result<(), Failure> {
+    let mut tx = db.begin().await.map_err(Failure::failed)?;
+    for user in demo::USERS.iter().filter_map(|name| UserId::parse(name)) {
+        users::ensure(&mut tx, &user, clock::now_micros()).await.map_err(Failure::failed)?;
+    }
+    tx.commit().await.map_err(Failure::failed)
+}
+
+async fn bind(flag: &str, wanted: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(wanted).await.map_err(|error| {
+        Failure::failed(format!("{flag} {wanted}: {error}; choose another address, or port 0 for a free one"))
+    })
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(Failure::failed)
+}
+
+/// Completes at SIGTERM or SIGINT; listening starts at once, so that no signal is missed.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn announce(args: &Args, main: &TcpListener, s3_url: &str, ops: &TcpListener) -> Result<(), Failure> {
+    let (url, ops) = (format!("http://{}", address(main)?), address(ops)?);
+    let text = format!(
+        "pinhole dev is ready.
+
+  demo page, API, images   {url}/
+  bucket (S3)              {s3_url}/{BUCKET}   (key id {ACCESS_KEY_ID}; its secret is in {secrets})
+  operations               http://{ops}/livez /readyz /metrics
+  data                     {data}
+
+Users {users} sign in without a password; the service key is {service_key}.
+Try:
+
+  TOKEN=$(curl -s {url}/dev/session --json '{{\"user\":\"alice\"}}' | sed 's/.*\"token\":\"\\([^\"]*\\)\".*/\\1/')
+  curl -s {url}/demo/photo.jpg -o photo.jpg
+  curl -s {url}/v1/images -H \"Authorization: Bearer $TOKEN\" -F file=@photo.jpg
+
+Ctrl-C stops it.
+",
+        secrets = data::secrets_path(&args.data).display(),
+        data = args.data.display(),
+        users = demo::USERS.join(", "),
+        service_key = demo::SERVICE_KEY,
+    );
+    let mut out = std::io::stdout().lock();
+    // Nobody reading along is no reason to stop.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    Ok(())
+}

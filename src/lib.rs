@@ -1,0 +1,66 @@
+//! pinhole: an access-controlled image origin.
+//!
+//! # The house
+//!
+//! Rooms from top to bottom; what stands higher uses what stands lower, never the other way.
+//!
+//! | room | owns |
+//! |---|---|
+//! | [`cli`] | the commands: parse, build everything once, run, stop |
+//! | [`web`] | a request's way: route, who asks, one handler, headers |
+//! | [`app`] | everything shared, built once and passed explicitly |
+//! | [`error`] | what went wrong inside becomes what the outside is told |
+//! | [`identity`] | who asks: a user by token, a service by key, or nobody |
+//! | [`ingest`] | the one way in: sniff, strip, decode, hash, publish |
+//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure |
+//! | [`variants`] | renditions, each made once |
+//! | [`store`] | the private bucket, and the embedded one of `dev` |
+//! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
+//! | [`access`] | who may see an image: pure |
+//! | [`link`] | signed links: pure |
+//! | [`render`] | options, geometry, pixels, metadata: pure |
+//! | [`server`], [`gate`], [`config`], [`metrics`], [`clock`], [`id`] | tools that know nothing of images |
+//!
+//! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
+//! `db/images.rs` (above all `settle`), [`render`].
+//!
+//! The pure rooms do no I/O and take the clock as an argument. They lie at the bottom, below the
+//! ledger and the bucket that bring them what they judge, so that nothing they rely on can fail.
+//!
+//! # Invariants
+//!
+//! 1. No byte of an image leaves without an [`access::Permit`], which [`access`] alone makes and
+//!    which alone tells where the bytes lie: forgetting to ask does not compile.
+//! 2. Not-there and not-allowed are one answer, byte for byte, and no refusal is ever cacheable
+//!    (`tests/it/access.rs`).
+//! 3. Nothing is served that ingest did not decode and publish under an immutable key, and no client
+//!    ever holds the right to write under a published key.
+//! 4. Narrowing (less visible, deleted, held) steps the image's epoch in the same transaction, so that
+//!    every link dies with it (`tests/it/access.rs`).
+//! 5. Every object in the bucket has a row that was written before it and is removed after it, or lies
+//!    where a client may still write and is cleared when he cannot; one enum, [`store::Object`],
+//!    owns every object's name (`tests/it/durability.rs`, `tests/it/ways_in.rs`).
+//! 6. Every queue, body, cache, pixel buffer and loop is bounded by a named value with a unit.
+//! 7. A panic or a hostile file costs one request, never a worker, a lock or the process.
+//! 8. Purposes never mix: a link, a user's token and a service key can never stand in for each other.
+
+pub mod access;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod gate;
+pub mod id;
+pub mod identity;
+pub mod ingest;
+pub mod link;
+pub mod metrics;
+pub mod render;
+pub mod server;
+mod spelled;
+pub mod store;
+pub mod variants;
+pub mod web;
+pub mod work;

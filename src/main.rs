@@ -1,0 +1,21 @@
+//! The program: parse the command line, run one command, exit with its code.
+
+use std::{
+    io::{IsTerminal as _, stderr},
+    process::ExitCode,
+};
+
+use clap::Parser as _;
+use pinhole::cli::Cli;
+use tracing_subscriber::EnvFilter;
+
+/// What is logged unless `RUST_LOG` says otherwise. s3s logs a plain 404 as an error.
+const LOG_FILTER: &str = "warn,pinhole=info,s3s=off";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
+    let ansi = stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(stderr).init();
+    cli.run()
+}
