@@ -1,0 +1,352 @@
+//! Who sees what: every viewer against every state of an image, over every way to ask.
+
+use serde_json::json;
+
+use crate::support::{Reply, TestApp, TestRequest, jpeg};
+
+/// Everyone who may ask. The images are alice's; bob follows her, carol does not.
+const VIEWERS: [&str; 7] =
+    ["anonymous", "alice", "bob", "carol", "service", "service for bob", "service for carol"];
+
+/// An image's state, who may see it, and whether it may be linked.
+struct Case {
+    name: &'static str,
+    image: String,
+    seen_by: &'static [&'static str],
+    linkable: bool,
+}
+
+async fn as_viewer<'a>(request: TestRequest<'a>, viewer: &str) -> TestRequest<'a> {
+    match viewer {
+        "anonymous" => request,
+        "service" => request.service(),
+        "service for bob" => request.service().header("on-behalf-of", "bob"),
+        "service for carol" => request.service().header("on-behalf-of", "carol"),
+        user => request.user(user).await,
+    }
+}
+
+const EVERYBODY: &[&str] = &VIEWERS;
+const FOLLOWERS: &[&str] = &["alice", "bob", "service", "service for bob"];
+const OWNER: &[&str] = &["alice", "service"];
+const NOBODY: &[&str] = &[];
+
+/// One image in every state that an image can be in.
+async fn cases(app: &TestApp) -> Vec<Case> {
+    app.set_follows("bob", "alice", true).await;
+    let mut cases = Vec::new();
+    let mut add = |name, image: &str, seen_by, linkable| {
+        cases.push(Case { name, image: image.to_owned(), seen_by, linkable });
+    };
+    let mut seed = 0;
+    let mut new = async || {
+        seed += 1;
+        app.upload("alice", jpeg(64, 48, seed)).await
+    };
+
+    let unattached = new().await;
+    add("unattached", &unattached, OWNER, true);
+    for (visibility, seen_by) in [("public", EVERYBODY), ("followers", FOLLOWERS), ("private", OWNER)] {
+        let image = new().await;
+        app.create_post("alice", visibility, &[&image]).await;
+        add(visibility, &image, seen_by, true);
+    }
+
+    let avatar = new().await;
+    let profile = json!({"avatar_image_id": avatar});
+    app.request("PUT", "/v1/profile").user("alice").await.json(&profile).send().await.expect(200);
+    add("avatar", &avatar, EVERYBODY, true);
+
+    let twice = new().await;
+    app.create_post("alice", "private", &[&twice]).await;
+    app.create_post("alice", "followers", &[&twice]).await;
+    add("on a private and a followers post", &twice, FOLLOWERS, true);
+
+    let narrowed = new().await;
+    let post = app.create_post("alice", "public", &[&narrowed]).await;
+    app.patch_post("alice", &post, json!({"visibility": "private"})).await;
+    add("narrowed to private", &narrowed, OWNER, true);
+
+    let widened = new().await;
+    let post = app.create_post("alice", "private", &[&widened]).await;
+    app.patch_post("alice", &post, json!({"visibility": "followers"})).await;
+    add("widened to followers", &widened, FOLLOWERS, true);
+
+    let detached = new().await;
+    let post = app.create_post("alice", "public", &[&detached]).await;
+    app.patch_post("alice", &post, json!({"images": []})).await;
+    add("detached", &detached, OWNER, true);
+
+    let postless = new().await;
+    let post = app.create_post("alice", "public", &[&postless]).await;
+    app.request("DELETE", &format!("/v1/posts/{post}")).user("alice").await.send().await.expect(204);
+    add("its post deleted", &postless, OWNER, true);
+
+    let held = new().await;
+    app.create_post("alice", "public", &[&held]).await;
+    app.request("PUT", &format!("/v1/images/{held}/hold")).service().send().await.expect(204);
+    add("held", &held, OWNER, false);
+
+    let released = new().await;
+    app.create_post("alice", "public", &[&released]).await;
+    for method in ["PUT", "DELETE"] {
+        app.request(method, &format!("/v1/images/{released}/hold")).service().send().await.expect(204);
+    }
+    add("held and released", &released, EVERYBODY, true);
+
+    let deleted = new().await;
+    app.create_post("alice", "public", &[&deleted]).await;
+    app.request("DELETE", &format!("/v1/images/{deleted}")).user("alice").await.send().await.expect(204);
+    add("deleted", &deleted, NOBODY, false);
+
+    add("never there", "01890000-0000-7000-8000-000000000000", NOBODY, false);
+    cases
+}
+
+/// Ways to ask for an image's bytes.
+const WAYS: [&str; 9] = [
+    "GET original",
+    "GET width=32",
+    "GET width=32,format=auto",
+    "HEAD original",
+    "HEAD width=32",
+    "GET original, range",
+    "GET original, If-None-Match: *",
+    "GET original, If-None-Match: its ETag",
+    "GET raw",
+];
+
+async fn ask(app: &TestApp, case: &Case, viewer: &str, way: &str, etag: &str) -> Reply {
+    let (request, condition) = way.split_once(", ").unwrap_or((way, ""));
+    let (method, options) = request.split_once(' ').unwrap();
+    let request = app.request(method, &format!("/i/{}/{options}", case.image));
+    let request = match condition {
+        "range" => request.header("range", "bytes=0-9"),
+        "If-None-Match: *" => request.header("if-none-match", "*"),
+        "If-None-Match: its ETag" => request.header("if-none-match", etag),
+        _ => request,
+    };
+    as_viewer(request, viewer).await.send().await
+}
+
+#[tokio::test]
+async fn every_viewer_sees_exactly_what_is_his() {
+    let app = TestApp::start();
+    let cases = cases(&app).await;
+    let nothing = app.get("/i/01890000-0000-7000-8000-000000000001/original").send().await.body;
+    let mut cells = 0;
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let owners = as_viewer(app.get(&format!("/i/{}/original", case.image)), "alice").await.send().await;
+        let etag = if case.seen_by.is_empty() { "\"x\"".to_owned() } else { owners.etag().to_owned() };
+        for viewer in VIEWERS {
+            let sees = case.seen_by.contains(&viewer);
+            for way in WAYS {
+                let reply = ask(&app, case, viewer, way, &etag).await;
+                let sees_this = sees && (way != "GET raw" || OWNER.contains(&viewer));
+                let expected = match way {
+                    _ if !sees_this => 404,
+                    "GET original, range" => 206,
+                    way if way.contains("If-None-Match") => 304,
+                    _ => 200,
+                };
+                let leaks = !sees_this && !way.starts_with("HEAD") && reply.body != nothing;
+                let stored = !sees_this && reply.header("cache-control") != "no-store";
+                if reply.status != expected || leaks || stored {
+                    wrong.push(format!(
+                        "{}: {viewer}: {way}: {} instead of {expected}",
+                        case.name, reply.status
+                    ));
+                }
+                cells += 1;
+            }
+            // Metadata follows the same right, and the owner's fields are the owner's.
+            let reply = as_viewer(app.get(&format!("/v1/images/{}", case.image)), viewer).await.send().await;
+            let shows_owners_fields = reply.status == 200 && reply.json().get("sha256").is_some();
+            let right = reply.status == if sees { 200 } else { 404 }
+                && (sees || reply.body == nothing)
+                && shows_owners_fields == (sees && OWNER.contains(&viewer));
+            if !right {
+                wrong.push(format!("{}: {viewer}: metadata: {}", case.name, reply.text()));
+            }
+            // So does minting links, and a minted link works for anybody.
+            let wanted = json!({"images": [{"id": case.image, "options": "width=32"}]});
+            let reply = as_viewer(app.post("/v1/links").json(&wanted), viewer).await.send().await;
+            if viewer == "anonymous" {
+                assert_eq!(reply.status, 401);
+            } else {
+                let answer = &reply.expect(200).json()["links"][0];
+                let expected = match (sees, case.linkable) {
+                    (true, true) => None,
+                    (true, false) => Some("image_held"),
+                    (false, _) => Some("not_found"),
+                };
+                if answer["error"].as_str() != expected {
+                    wrong.push(format!("{}: {viewer}: link: {answer}", case.name));
+                }
+                if let Some(url) = answer["url"].as_str() {
+                    for (method, extra) in [("GET", ""), ("HEAD", ""), ("GET", "range")] {
+                        let request = app.request(method, url);
+                        let request =
+                            if extra.is_empty() { request } else { request.header("range", "bytes=0-9") };
+                        let status = request.send().await.status;
+                        if status != if extra.is_empty() { 200 } else { 206 } {
+                            wrong.push(format!("{}: {viewer}: {method} by link: {status}", case.name));
+                        }
+                        cells += 1;
+                    }
+                }
+            }
+            cells += 2;
+        }
+    }
+    println!(
+        "{cells} cells: {} states × {} viewers × ways, {} wrong",
+        cases.len(),
+        VIEWERS.len(),
+        wrong.len()
+    );
+    assert!(wrong.is_empty(), "{} of {cells} cells wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Does something to a public image on a post that must take it out of a stranger's sight at once.
+async fn narrow(app: &TestApp, how: &str, image: &str, post: &str) {
+    let image_path = format!("/v1/images/{image}");
+    let post_path = format!("/v1/posts/{post}");
+    let request = match how {
+        "to followers" => app.request("PATCH", &post_path).json(&json!({"visibility": "followers"})),
+        "to private" => app.request("PATCH", &post_path).json(&json!({"visibility": "private"})),
+        "detached" => app.request("PATCH", &post_path).json(&json!({"images": []})),
+        "post deleted" => app.request("DELETE", &post_path),
+        "image deleted" => app.request("DELETE", &image_path),
+        "held" => {
+            app.request("PUT", &format!("{image_path}/hold")).service().send().await.expect(204);
+            return;
+        }
+        _ => unreachable!("{how}"),
+    };
+    let status = request.user("alice").await.send().await.status;
+    assert!(status.is_success(), "{how}: {status}");
+}
+
+#[tokio::test]
+async fn after_narrowing_every_way_in_is_shut_at_once() {
+    let app = TestApp::start();
+    for (seed, how) in
+        (0..).zip(["to followers", "to private", "detached", "post deleted", "image deleted", "held"])
+    {
+        let image = app.upload("alice", jpeg(64, 48, seed)).await;
+        let post = app.create_post("alice", "public", &[&image]).await;
+        let link = app.link("alice", &image, "width=32").await;
+        let plain = format!("/i/{image}/width=32");
+        let etag = app.get(&plain).send().await.expect(200).etag().to_owned();
+        app.get(&link).send().await.expect(200);
+
+        narrow(&app, how, &image, &post).await;
+
+        for (what, request) in [
+            ("the plain URL", app.get(&plain)),
+            ("a 304", app.get(&plain).header("if-none-match", &etag)),
+            ("a range", app.get(&plain).header("range", "bytes=0-1")),
+            ("HEAD", app.request("HEAD", &plain)),
+            ("the old link", app.get(&link)),
+            ("a 304 by the old link", app.get(&link).header("if-none-match", &etag)),
+            ("metadata", app.get(&format!("/v1/images/{image}"))),
+        ] {
+            assert_eq!(request.send().await.status, 404, "{how}: {what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn revoking_kills_links_and_nothing_else() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    app.create_post("alice", "public", &[&image]).await;
+    let link = app.link("bob", &image, "width=32").await;
+    let revoke = format!("/v1/images/{image}/revoke");
+    app.post(&revoke).user("bob").await.send().await.expect_problem(404, "not_found");
+    app.get(&link).send().await.expect(200);
+    app.post(&revoke).user("alice").await.send().await.expect(204);
+    app.get(&link).send().await.expect_problem(404, "not_found");
+    app.get(&format!("/i/{image}/width=32")).send().await.expect(200);
+    let fresh = app.link("bob", &image, "width=32").await;
+    app.get(&fresh).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_link_outlives_what_does_not_narrow() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let post = app.create_post("alice", "followers", &[&image]).await;
+    let other = app.create_post("alice", "private", &[&image]).await;
+    let link = app.link("alice", &image, "width=32").await;
+    app.patch_post("alice", &post, json!({"visibility": "public", "text": "new"})).await;
+    app.request("DELETE", &format!("/v1/posts/{other}")).user("alice").await.send().await.expect(204);
+    app.get(&link).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn who_loses_his_following_loses_sight_at_once() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    app.create_post("alice", "followers", &[&image]).await;
+    let see = async || app.get(&format!("/i/{image}/width=32")).user("bob").await.send().await.status;
+    assert_eq!(see().await, 404);
+    app.set_follows("bob", "alice", true).await;
+    assert_eq!(see().await, 200);
+    app.set_follows("bob", "alice", false).await;
+    assert_eq!(see().await, 404);
+    app.set_follows("bob", "alice", true).await;
+    app.request("DELETE", "/v1/followers/bob").user("alice").await.send().await.expect(204);
+    assert_eq!(see().await, 404);
+}
+
+#[tokio::test]
+async fn an_unattached_image_is_gone_at_its_deadline() {
+    let app = TestApp::start_with(&[("PINHOLE_UPLOAD__UNATTACHED_SECS", "1")]);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let path = format!("/i/{image}/width=32");
+    app.get(&path).user("alice").await.send().await.expect(200);
+    let link = app.link("alice", &image, "width=32").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    app.get(&path).user("alice").await.send().await.expect(404);
+    app.get(&link).send().await.expect(404);
+    let post = json!({"text": "", "visibility": "public", "images": [image]});
+    let late = app.post("/v1/posts").user("alice").await.json(&post).send().await;
+    late.expect_problem(422, "image_unknown");
+}
+
+#[tokio::test]
+async fn nobody_attaches_what_is_not_his() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    app.create_post("alice", "public", &[&image]).await;
+    let there = json!({"text": "", "visibility": "public", "images": [image]});
+    let not_there =
+        json!({"text": "", "visibility": "public", "images": ["01890000-0000-7000-8000-000000000000"]});
+    let attach = async |post| app.post("/v1/posts").user("carol").await.json(post).send().await;
+    let theirs = attach(&there).await.expect_problem(422, "image_unknown");
+    let nobodys = attach(&not_there).await.expect_problem(422, "image_unknown");
+    assert_eq!(theirs.body, nobodys.body);
+    let avatar = json!({"avatar_image_id": image});
+    let taken = app.request("PUT", "/v1/profile").user("carol").await.json(&avatar).send().await;
+    taken.expect_problem(422, "image_unknown");
+}
+
+#[tokio::test]
+async fn a_held_image_is_not_there_for_others() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let post = app.create_post("alice", "public", &[&image]).await;
+    let profile = json!({"avatar_image_id": image});
+    app.request("PUT", "/v1/profile").user("alice").await.json(&profile).send().await.expect(200);
+    app.request("PUT", &format!("/v1/images/{image}/hold")).service().send().await.expect(204);
+    for (viewer, sees) in [("anonymous", false), ("bob", false), ("alice", true), ("service", true)] {
+        let post =
+            as_viewer(app.get(&format!("/v1/posts/{post}")), viewer).await.send().await.expect(200).json();
+        assert_eq!(post["images"].as_array().unwrap().len(), usize::from(sees), "{viewer}");
+        let profile = as_viewer(app.get("/v1/profiles/alice"), viewer).await.send().await.expect(200).json();
+        assert_eq!(profile["avatar"].is_object(), sees, "{viewer}");
+    }
+}

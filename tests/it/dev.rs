@@ -1,0 +1,160 @@
+//! `pinhole dev` as a program: how it starts, refuses and stops.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::{Command, Output},
+};
+
+use crate::support::{TestApp, dev_command, jpeg};
+
+fn stderr_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test]
+async fn it_comes_up_ready() {
+    let app = TestApp::start();
+    for path in ["/livez", "/readyz", "/metrics"] {
+        app.get(&format!("{}{path}", app.ops_url)).send().await.expect(200);
+    }
+    let page = app.get("/").send().await.expect(200);
+    assert!(page.header("content-type").starts_with("text/html"));
+    app.get("/demo/photo.jpg").send().await.expect(200).image();
+    // The bucket is nobody's but pinhole's.
+    app.get(&format!("{}/pinhole", app.s3_url)).send().await.expect(403);
+}
+
+#[tokio::test]
+async fn its_data_survives_a_restart() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let link = app.link("alice", &image, "width=32").await;
+    let path = link.strip_prefix(&app.url).unwrap().to_owned();
+    let token = app.token("alice").await;
+    let app = TestApp::start_on(app.kill(), &[]);
+    app.get(&path).send().await.expect(200);
+    let bearer = format!("Bearer {token}");
+    app.get(&format!("/v1/images/{image}")).header("authorization", &bearer).send().await.expect(200);
+}
+
+#[test]
+fn a_second_one_on_the_same_data_is_refused() {
+    let app = TestApp::start();
+    let output = dev_command(&app.data()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr_of(&output);
+    assert!(message.contains("another pinhole dev is using this folder"), "{message}");
+    assert_eq!(message.trim_end().lines().count(), 1, "{message}");
+}
+
+#[test]
+fn a_public_address_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    for flag in ["--listen", "--s3-listen", "--ops-listen"] {
+        for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
+            let output = Command::new(env!("CARGO_BIN_EXE_pinhole"))
+                .args(["dev", flag, address, "--data"])
+                .arg(data.path().join("unused"))
+                .output()
+                .unwrap();
+            assert_eq!(output.status.code(), Some(2), "{flag} {address}");
+            assert!(stderr_of(&output).contains(flag), "{flag} {address}: {}", stderr_of(&output));
+        }
+    }
+    assert!(!data.path().join("unused").exists(), "nothing was made");
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let app = TestApp::start();
+    let taken = app.url.strip_prefix("http://").unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_pinhole"))
+        .args([
+            "dev",
+            "--listen",
+            taken,
+            "--s3-listen",
+            "127.0.0.1:0",
+            "--ops-listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr_of(&output);
+    assert!(message.contains(&format!("--listen {taken}")), "{message}");
+}
+
+#[test]
+fn a_wrong_setting_is_named() {
+    let data = tempfile::tempdir().unwrap();
+    for (variable, value, named) in [
+        ("PINHOLE_UPLOAD__MAX_BYTES", "lots", "upload.max_bytes"),
+        ("PINHOLE_LINKS__WINDOW_SECS", "0", "links.window_secs"),
+        ("PINHOLE_TRANSFORM__UNSIGNED", "everything", "everything"),
+        ("PINHOLE_UPLOAD__MAX_BITES", "1", "max_bites"),
+        ("PINHOLE_LINKS__KEYS", "a:short", "links.keys"),
+        ("PINHOLE_AUTH__JWT_SECRET", "short", "auth.jwt_secret"),
+    ] {
+        let output = dev_command(data.path()).env(variable, value).output().unwrap();
+        let message = stderr_of(&output);
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{variable}: {message}");
+        assert!(message.contains(named), "{variable}: {message}");
+        assert!(!message.contains("panicked"), "{variable}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn settings_of_every_kind_come_from_the_environment() {
+    let secret = "0".repeat(40);
+    let app = TestApp::start_with(&[
+        ("PINHOLE_AUTH__JWT_SECRET", &secret),
+        (
+            "PINHOLE_LINKS__KEYS",
+            "a:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA, b:BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ),
+        ("PINHOLE_TRANSFORM__UNSIGNED", "listed"),
+        ("PINHOLE_TRANSFORM__WIDTHS", "33,44"),
+        ("PINHOLE_QUOTA__IMAGES", "1"),
+    ]);
+    // A token that was made elsewhere, with the same secret of digits.
+    let head = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSIsImV4cCI6NDAwMDAwMDAwMH0";
+    let token = format!("{head}.{}", crate::support::hmac_sha256(secret.as_bytes(), head));
+    let mine = app.get("/v1/images").header("authorization", &format!("Bearer {token}")).send().await;
+    mine.expect(200);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    assert!(app.link("alice", &image, "width=10").await.contains("&kid=a&"));
+    app.get(&format!("/i/{image}/width=44")).user("alice").await.send().await.expect(200);
+    app.get(&format!("/i/{image}/width=45")).user("alice").await.send().await.expect(400);
+}
+
+#[tokio::test]
+async fn it_finishes_what_is_under_way_before_it_stops() {
+    let mut app = TestApp::start();
+    let token = app.token("alice").await;
+    let file = jpeg(640, 480, 1);
+    let mut socket = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).unwrap();
+    let head = format!(
+        "POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n",
+        file.len()
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let (first, rest) = file.split_at(file.len() / 2);
+    socket.write_all(first).unwrap();
+    // The request is under way once it is counted as nobody's idle connection any more: its head was read.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    app.signal("TERM");
+    while app.get("/").try_send().await.is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    socket.write_all(rest).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
+    assert_eq!(app.wait(), Some(0));
+}

@@ -1,0 +1,14 @@
+//! The one test binary: one area a file, each against the real program.
+#![cfg(test)]
+#![expect(unreachable_pub, reason = "nobody uses this crate but itself")]
+
+mod access;
+mod api;
+mod delivery;
+mod dev;
+mod durability;
+mod files;
+mod readme;
+mod support;
+mod upload;
+mod ways_in;

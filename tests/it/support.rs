@@ -1,0 +1,403 @@
+//! The program as a test meets it: the real binary on free ports, and a client to talk to it.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::files;
+
+/// The service key of `dev`.
+pub const SERVICE_KEY: &str = "dev-service-key";
+/// An id as it would be, of nothing.
+pub const NEVER_THERE: &str = "01890000-0000-7000-8000-000000000000";
+/// Nothing that a test waits for takes longer than this.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `pinhole dev`; killed when dropped.
+pub struct TestApp {
+    /// `http://127.0.0.1:…` of API, images and demo page.
+    pub url: String,
+    /// The same of the embedded bucket.
+    pub s3_url: String,
+    /// The same of the operations listener.
+    pub ops_url: String,
+    child: Child,
+    data: Option<TempDir>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    tokens: Mutex<HashMap<String, String>>,
+}
+
+/// The command of a `pinhole dev` on free ports, with a clean environment.
+pub fn dev_command(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+    command.env_clear().arg("dev").arg("--data").arg(data);
+    for flag in ["--listen", "--s3-listen", "--ops-listen"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    command
+}
+
+impl TestApp {
+    /// Starts on an empty data folder.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts on an empty data folder, with settings from the environment.
+    pub fn start_with(env: &[(&str, &str)]) -> Self {
+        Self::start_on(tempfile::tempdir().unwrap(), env)
+    }
+
+    /// Starts on a data folder that may have been used before.
+    pub fn start_on(data: TempDir, env: &[(&str, &str)]) -> Self {
+        let mut command = dev_command(data.path());
+        let mut child = command.envs(env.iter().copied()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut address_after = |label: &str| {
+            let line = lines.find(|line| line.trim_start().starts_with(label)).expect("the start-up text");
+            let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+            let authority = url["http://".len()..].split('/').next().unwrap();
+            format!("http://{authority}")
+        };
+        Self {
+            url: address_after("demo page"),
+            s3_url: address_after("bucket"),
+            ops_url: address_after("operations"),
+            child,
+            data: Some(data),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            tokens: Mutex::default(),
+        }
+    }
+
+    /// The process, for signals.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.data.as_ref().unwrap().path().to_owned()
+    }
+
+    /// One of the data folder's own secrets.
+    pub fn secret(&self, name: &str) -> String {
+        let secrets = std::fs::read(self.data().join("secrets.json")).unwrap();
+        let secrets: Value = serde_json::from_slice(&secrets).unwrap();
+        secrets[name].as_str().unwrap().to_owned()
+    }
+
+    /// `kill -9`; what is left is the data folder.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.data.take().unwrap()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the process to end by itself; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// Starts a request for a path, or for a whole URL of this server.
+    pub fn request(&self, method: &str, path: &str) -> TestRequest<'_> {
+        let url = if path.starts_with("http://") { path.to_owned() } else { format!("{}{path}", self.url) };
+        TestRequest {
+            app: self,
+            method: method.parse().unwrap(),
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    pub fn get(&self, path: &str) -> TestRequest<'_> {
+        self.request("GET", path)
+    }
+
+    pub fn post(&self, path: &str) -> TestRequest<'_> {
+        self.request("POST", path)
+    }
+
+    /// The token of a demo user.
+    pub async fn token(&self, user: &str) -> String {
+        if let Some(token) = self.tokens.lock().unwrap().get(user) {
+            return token.clone();
+        }
+        let session = self.post("/dev/session").json(&json!({"user": user})).send().await.expect(200);
+        let token = session.json()["token"].as_str().unwrap().to_owned();
+        self.tokens.lock().unwrap().insert(user.to_owned(), token.clone());
+        token
+    }
+
+    /// Uploads an image; its id.
+    pub async fn upload(&self, user: &str, bytes: impl Into<Bytes>) -> String {
+        let upload = self.post("/v1/images").user(user).await.header("content-type", "image/*").body(bytes);
+        upload.send().await.expect(201).json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes a post with images; its id.
+    pub async fn create_post(&self, user: &str, visibility: &str, images: &[&str]) -> String {
+        let post = json!({"text": "", "visibility": visibility, "images": images});
+        let answer = self.post("/v1/posts").user(user).await.json(&post).send().await.expect(201);
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Changes a post.
+    pub async fn patch_post(&self, user: &str, post: &str, change: Value) {
+        let patch = self.request("PATCH", &format!("/v1/posts/{post}")).user(user).await.json(&change);
+        patch.send().await.expect(200);
+    }
+
+    /// Makes `follower` follow `followee`, or not.
+    pub async fn set_follows(&self, follower: &str, followee: &str, follows: bool) {
+        let method = if follows { "PUT" } else { "DELETE" };
+        let path = format!("/v1/following/{followee}");
+        self.request(method, &path).user(follower).await.send().await.expect(204);
+    }
+
+    /// Mints a link as a user; its URL.
+    pub async fn link(&self, user: &str, image: &str, options: &str) -> String {
+        let wanted = json!({"images": [{"id": image, "options": options}]});
+        let answer = self.post("/v1/links").user(user).await.json(&wanted).send().await.expect(200);
+        answer.json()["links"][0]["url"].as_str().expect("a link").to_owned()
+    }
+
+    /// Uploads a form as a user.
+    pub async fn upload_form(&self, user: &str, parts: &[files::Part<'_>]) -> Reply {
+        let form = files::form("x-boundary-x", parts);
+        let upload = self.post("/v1/images").user(user).await;
+        upload.header("content-type", "multipart/form-data; boundary=x-boundary-x").body(form).send().await
+    }
+
+    /// Sends bytes as they are over a connection of their own, all of them before anything is read.
+    pub async fn send_raw(&self, pieces: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Reply {
+        let mut stream = TcpStream::connect(&self.url["http://".len()..]).await.unwrap();
+        let exchange = async {
+            for piece in pieces {
+                stream.write_all(piece.as_ref()).await.expect("the server reads on");
+            }
+            Reply::read(&mut stream).await
+        };
+        tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
+    }
+
+    /// The most memory that the process ever had in use, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The value of one line of `/metrics`.
+    pub async fn metric(&self, name_and_labels: &str) -> f64 {
+        let text = self.get(&format!("{}/metrics", self.ops_url)).send().await.expect(200).text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A request under construction.
+#[must_use]
+pub struct TestRequest<'a> {
+    app: &'a TestApp,
+    method: Method,
+    url: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl TestRequest<'_> {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::from_str(value).unwrap());
+        self
+    }
+
+    /// As a demo user, by bearer token.
+    pub async fn user(self, user: &str) -> Self {
+        let token = self.app.token(user).await;
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    /// As the service.
+    pub fn service(self) -> Self {
+        self.header("authorization", &format!("Bearer {SERVICE_KEY}"))
+    }
+
+    pub fn json(self, value: &Value) -> Self {
+        self.header("content-type", "application/json").body(value.to_string())
+    }
+
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub async fn send(self) -> Reply {
+        self.try_send().await.unwrap()
+    }
+
+    /// Sends to a server that may be gone.
+    pub async fn try_send(self) -> Result<Reply, Box<dyn Error + Send + Sync>> {
+        let mut request = Request::new(Full::new(self.body));
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.url.parse().unwrap();
+        *request.headers_mut() = self.headers;
+        let answer = async {
+            let response = self.app.client.request(request).await?;
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(Reply { status: parts.status, headers: parts.headers, body })
+        };
+        tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")
+    }
+}
+
+/// A response, read whole.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// Reads an answer that says its length.
+    pub async fn read(stream: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        let head_len = loop {
+            if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the connection was closed");
+        };
+        let head = String::from_utf8(bytes[..head_len].to_vec()).unwrap();
+        let mut lines = head.trim_end().lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())
+        };
+        let headers: HeaderMap = lines.map(header).collect();
+        let length = headers.get("content-length").map_or(0, |n| n.to_str().unwrap().parse().unwrap());
+        while bytes.len() < head_len + length {
+            assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the connection was closed");
+        }
+        Self { status, headers, body: Bytes::from(bytes).slice(head_len..) }
+    }
+
+    /// Insists on a status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text());
+        self
+    }
+
+    /// Insists on a problem document with that status and code, which is never cacheable.
+    #[track_caller]
+    pub fn expect_problem(self, status: u16, code: &str) -> Self {
+        let reply = self.expect(status);
+        assert_eq!(reply.header("content-type"), "application/problem+json");
+        assert_eq!(reply.header("cache-control"), "no-store");
+        let problem = reply.json();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status);
+        reply
+    }
+
+    /// A header's value, or "" without one.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn etag(&self) -> &str {
+        self.header(header::ETAG.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// Decodes the body as an image.
+    #[track_caller]
+    pub fn image(&self) -> image::DynamicImage {
+        image::load_from_memory(&self.body).unwrap()
+    }
+}
+
+pub fn now_secs() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// HMAC-SHA256 in unpadded base64url, as links and tokens are signed.
+pub fn hmac_sha256(key: &[u8], text: &str) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text);
+    URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+}
+
+/// A picture with some structure: `width` × `height`, different for every `seed`.
+pub fn picture(width: u32, height: u32, seed: u8) -> image::RgbImage {
+    image::RgbImage::from_fn(width, height, |x, y| {
+        let ramp = |n: u32, of: u32| u8::try_from(n * 255 / of.max(1)).unwrap();
+        image::Rgb([ramp(x, width), ramp(y, height), seed])
+    })
+}
+
+/// [`picture`] as a JPEG file.
+pub fn jpeg(width: u32, height: u32, seed: u8) -> Vec<u8> {
+    encode(&picture(width, height, seed), image::ImageFormat::Jpeg)
+}
+
+/// [`picture`] as a PNG file.
+pub fn png(width: u32, height: u32, seed: u8) -> Vec<u8> {
+    encode(&picture(width, height, seed), image::ImageFormat::Png)
+}
+
+pub fn encode(picture: &image::RgbImage, format: image::ImageFormat) -> Vec<u8> {
+    let mut file = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut file, format).unwrap();
+    file.into_inner()
+}
