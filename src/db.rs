@@ -8,6 +8,7 @@ mod query;
 
 pub mod blobs;
 pub mod erasures;
+pub mod facts;
 pub mod images;
 mod migrations;
 pub mod posts;

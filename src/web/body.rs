@@ -1,4 +1,4 @@
-//! Request bodies: read within bounds, JSON with errors that name the field, files to the spool.
+//! Request bodies: read within bounds, JSON with errors that name the field.
 
 use std::{future, time::Duration};
 
@@ -10,11 +10,7 @@ use http_body_util::{BodyExt as _, BodyStream};
 use hyper::body::Incoming;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::form::{self, File, Shape};
-use crate::{
-    error::Error,
-    ingest::{Spool, Taken},
-};
+use crate::error::Error;
 
 /// The largest JSON body taken.
 const MAX_JSON_BYTES: usize = 1 << 20;
@@ -22,9 +18,6 @@ const MAX_JSON_BYTES: usize = 1 << 20;
 const MAX_DISCARDED_BYTES: usize = 256 << 20;
 /// How long that may take.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest file name kept, in characters.
-const MAX_FILENAME_CHARS: usize = 255;
-
 /// Bounds for reading a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -80,42 +73,6 @@ pub(super) async fn json<T: DeserializeOwned>(
     Ok(value)
 }
 
-/// The form of an upload.
-const IMAGE_FORM: Shape = Shape { texts: &[], file: "file", max_files: 1 };
-
-/// Receives one image: a multipart part called `file`, or the body itself under an `image/*` type.
-pub(super) async fn image(headers: &HeaderMap, body: &mut Incoming, bounds: Bounds) -> Result<File, Error> {
-    if form::is_form(headers) {
-        let form = form::read(headers, body, bounds, IMAGE_FORM).await?;
-        let none = || Error::invalid_field(IMAGE_FORM.file, "the form has no part of that name");
-        return form.files.into_iter().next().ok_or_else(none);
-    }
-    if !media_type(headers).is_some_and(|mime| mime.starts_with("image/")) {
-        return Err(Error::unsupported_type(
-            "Send the image as multipart/form-data with a part called `file`, or as the body with its image/* type.",
-        ));
-    }
-    refuse_declared_size(body, bounds.max_file_bytes, bounds.max_file_bytes)?;
-    let mut file = Spool::start(bounds.max_file_bytes).await.map_err(|e| Error::internal(&e))?;
-    while let Some(chunk) = next(body, bounds.idle).await? {
-        spool(&mut file, &chunk, bounds).await?;
-    }
-    Ok(File { spooled: file.finish().await.map_err(|e| Error::internal(&e))?, filename: None })
-}
-
-/// What of a client's name for a file is kept; it is a hint alone.
-pub(super) fn filename(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(MAX_FILENAME_CHARS).collect()
-}
-
-/// Takes the next bytes of a file in.
-pub(super) async fn spool(spool: &mut Spool, chunk: &Bytes, bounds: Bounds) -> Result<(), Error> {
-    match spool.write(chunk).await.map_err(|e| Error::internal(&e))? {
-        Taken::Yes => Ok(()),
-        Taken::TooLarge => Err(Error::too_large("The image", bounds.max_file_bytes)),
-    }
-}
-
 /// Refuses a body that says itself that it is too large, before a byte of it is read.
 pub(super) fn refuse_declared_size(
     body: &Incoming,
@@ -135,7 +92,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The next bytes of a body, or `None` at its end.
-async fn next(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Error> {
+pub(super) async fn next(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Error> {
     let mut data = BodyStream::new(body)
         .filter_map(|frame| future::ready(frame.map(|frame| frame.into_data().ok()).transpose()));
     match timed(data.next(), idle).await? {

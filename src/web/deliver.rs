@@ -17,7 +17,7 @@ use crate::{
     access::{self, Denial, Permit},
     clock,
     config::{Transform, Unsigned},
-    db::images,
+    db::facts,
     error::Error,
     id::ImageId,
     identity::Caller,
@@ -110,7 +110,7 @@ async fn permit(
     caller: &Caller,
 ) -> Result<Permit, Error> {
     let mut conn = cx.app.db.read().await?;
-    let found = images::facts(&mut conn, image, caller.user()).await?;
+    let found = facts::of_image(&mut conn, image, caller.user()).await?;
     let (facts, follows_owner) = found.ok_or(Denial::Unknown)?;
     Ok(match link {
         Some(link) => access::honour(facts, link, cx.now_micros)?,

@@ -1,4 +1,5 @@
-//! Multipart forms (RFC 7578): text fields within bounds, files to the spool as they come.
+//! Files that come with a request, to the spool as they come: as parts of a form (RFC 7578), or as the
+//! body itself.
 
 use std::{
     future, io,
@@ -21,13 +22,15 @@ use hyper::body::Incoming;
 use super::body::{self, Bounds};
 use crate::{
     error::Error,
-    ingest::{Spool, Spooled},
+    ingest::{Spool, Spooled, Taken},
 };
 
 /// The longest text field, in bytes.
 const MAX_TEXT_BYTES: usize = 64 << 10;
 /// How many bytes around its parts' contents a form may have: boundaries and part headers.
 const SLACK_BYTES: u64 = 64 << 10;
+/// The longest file name kept, in characters.
+const MAX_FILENAME_CHARS: usize = 255;
 /// How many bytes may come without any of them being a part's content.
 const MAX_BETWEEN_BYTES: usize = 512 << 10;
 /// How much of a caller's own text an error repeats, in characters.
@@ -72,6 +75,42 @@ impl Form {
 /// Whether a request carries a form.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
     body::media_type(headers).as_deref() == Some("multipart/form-data")
+}
+
+/// The form of an upload.
+const IMAGE_FORM: Shape = Shape { texts: &[], file: "file", max_files: 1 };
+
+/// Receives one image: a multipart part called `file`, or the body itself under an `image/*` type.
+pub(super) async fn image(headers: &HeaderMap, body: &mut Incoming, bounds: Bounds) -> Result<File, Error> {
+    if is_form(headers) {
+        let form = read(headers, body, bounds, IMAGE_FORM).await?;
+        let none = || Error::invalid_field(IMAGE_FORM.file, "the form has no part of that name");
+        return form.files.into_iter().next().ok_or_else(none);
+    }
+    if !body::media_type(headers).is_some_and(|mime| mime.starts_with("image/")) {
+        return Err(Error::unsupported_type(
+            "Send the image as multipart/form-data with a part called `file`, or as the body with its image/* type.",
+        ));
+    }
+    body::refuse_declared_size(body, bounds.max_file_bytes, bounds.max_file_bytes)?;
+    let mut file = Spool::start(bounds.max_file_bytes).await.map_err(|e| Error::internal(&e))?;
+    while let Some(chunk) = body::next(body, bounds.idle).await? {
+        take(&mut file, &chunk, bounds).await?;
+    }
+    Ok(File { spooled: file.finish().await.map_err(|e| Error::internal(&e))?, filename: None })
+}
+
+/// What of a client's name for a file is kept; it is a hint alone.
+pub(super) fn filename(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(MAX_FILENAME_CHARS).collect()
+}
+
+/// Takes the next bytes of a file in.
+async fn take(spool: &mut Spool, chunk: &Bytes, bounds: Bounds) -> Result<(), Error> {
+    match spool.write(chunk).await.map_err(|e| Error::internal(&e))? {
+        Taken::Yes => Ok(()),
+        Taken::TooLarge => Err(Error::too_large("The image", bounds.max_file_bytes)),
+    }
 }
 
 /// Receives a form. Each file may have `bounds.max_file_bytes`; none is ever held in memory.
@@ -152,11 +191,11 @@ fn piecewise(
 }
 
 async fn file(part: &mut multer::Field<'_>, bounds: Bounds, between: &AtomicUsize) -> Result<File, Error> {
-    let filename = part.file_name().map(body::filename);
+    let filename = part.file_name().map(filename);
     let mut spool = Spool::start(bounds.max_file_bytes).await.map_err(|e| Error::internal(&e))?;
     while let Some(chunk) = timed(part.chunk(), bounds).await? {
         between.store(0, Ordering::Relaxed);
-        body::spool(&mut spool, &chunk, bounds).await?;
+        take(&mut spool, &chunk, bounds).await?;
     }
     Ok(File { spooled: spool.finish().await.map_err(|e| Error::internal(&e))?, filename })
 }

@@ -5,14 +5,14 @@ use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::{
-    super::{Answer, Context, body, headers},
+    super::{Answer, Context, body, form, headers},
     List, Page, json, no_content,
 };
 use crate::{
     access::{self, Denial, Permit},
     clock,
     db::{
-        Conn,
+        Conn, facts,
         images::{self, ImageRow},
         users,
     },
@@ -80,7 +80,7 @@ async fn view(cx: &Context<'_>, conn: &mut Conn, row: ImageRow, is_full: bool) -
 /// `POST /v1/images`
 pub(in crate::web) async fn create(cx: &Context<'_>, body: &mut Incoming) -> Answer {
     let owner = cx.user().await?;
-    let file = body::image(cx.headers, body, cx.bounds()).await?;
+    let file = form::image(cx.headers, body, cx.bounds()).await?;
     let image = cx.app.ingest.publish(&owner, file.spooled, file.filename).await?;
     let mut response = answer_image(cx, StatusCode::CREATED, image).await?;
     headers::insert(response.headers_mut(), header::LOCATION, &format!("/v1/images/{image}"));
@@ -100,7 +100,7 @@ pub(in crate::web) async fn get(cx: &Context<'_>, id: &str) -> Answer {
     let image = ImageId::parse(id).ok_or(Denial::Unknown)?;
     let mut conn = cx.app.db.read().await?;
     let (facts, follows_owner) =
-        images::facts(&mut conn, image, caller.user()).await?.ok_or(Denial::Unknown)?;
+        facts::of_image(&mut conn, image, caller.user()).await?.ok_or(Denial::Unknown)?;
     let permit: Permit = access::decide(facts, caller.viewer(follows_owner), cx.now_micros)?;
     let row = images::get(&mut conn, permit.image()).await?.ok_or(Denial::Unknown)?;
     json(StatusCode::OK, &view(cx, &mut conn, row, permit.is_full()).await?)

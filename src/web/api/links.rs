@@ -13,7 +13,7 @@ use super::{
 use crate::{
     access::{self, Facts, Permit},
     clock,
-    db::images,
+    db::facts,
     error::Error,
     id::ImageId,
     identity::Caller,
@@ -75,7 +75,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, body: &mut Incoming) -> Ans
     }
 
     let ids: Vec<ImageId> = wanted.images.iter().filter_map(|image| ImageId::parse(&image.id)).collect();
-    let found = images::facts_of_many(&mut cx.app.db.read().await?, &ids, caller.user()).await?;
+    let found = facts::of_images(&mut cx.app.db.read().await?, &ids, caller.user()).await?;
     let found: HashMap<ImageId, (Facts, bool)> =
         found.into_iter().map(|known| (known.0.image, known)).collect();
 

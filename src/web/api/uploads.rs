@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{Answer, Context, body, headers},
+    super::{Answer, Context, form, headers},
     images::answer_image,
     json, no_content,
 };
@@ -86,7 +86,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: &mut Incoming) -> Ans
         sha256: sha256.map(|hash| crate::id::hex(&hash)),
         granted_until_micros: clock::after(cx.now_micros, settings.grant_secs),
     };
-    let filename = new.filename.as_deref().map(body::filename);
+    let filename = new.filename.as_deref().map(form::filename);
     reserve(cx, &upload, filename.as_deref()).await?;
 
     let object = Object::incoming(&upload.incoming, format.content_type());
