@@ -43,6 +43,19 @@
 //! 6. Every queue, body, cache, pixel buffer and loop is bounded by a named value with a unit.
 //! 7. A panic or a hostile file costs one request, never a worker, a lock or the process.
 //! 8. Purposes never mix: a link, a user's token and a service key can never stand in for each other.
+//!
+//! # Departures
+//!
+//! Where the code left the first design, and why:
+//!
+//! * An image's *audience* (owner, followers, public) stands on its row instead of being joined from
+//!   posts at every view: a decision reads one row by its key. `settle` alone keeps it true.
+//! * The pure rooms lie below ledger and bucket, which hand them typed facts, rather than above.
+//! * The embedded bucket has a file store of its own behind s3s's trait, since s3s-fs overwrote objects
+//!   on a wrong checksum; and originals are stripped by a walker of our own, since img-parts keeps
+//!   whatever follows a JPEG's first scan.
+//! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
+//!   quarter. `raw` is streamed, without `ETag` and ranges.
 
 pub mod access;
 pub mod app;
