@@ -110,11 +110,6 @@ impl Ingest {
         Self { db, store, gate, limits, upload, quota }
     }
 
-    /// The limits that uploads are held to.
-    pub fn settings(&self) -> &Upload {
-        &self.upload
-    }
-
     /// Verifies a file and puts its bytes into the bucket, as a blob that nothing uses yet.
     ///
     /// When this returns, the bytes survive a crash; [`Prepared::admit`] makes them an image. A blob

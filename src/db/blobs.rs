@@ -176,24 +176,6 @@ pub async fn forget(conn: &mut Conn, key: &BlobKey) -> Result<bool, DbError> {
     Ok(execute!(conn, "DELETE FROM blobs WHERE key = $1 AND state = 'dying'", key.as_str())? == 1)
 }
 
-/// What the ledger says of a key that was found in the bucket: whether there is a row at all.
-pub async fn is_known(conn: &mut Conn, key: &BlobKey) -> Result<bool, DbError> {
-    let row = optional!(conn, (i64,), "SELECT CAST(1 AS BIGINT) FROM blobs WHERE key = $1", key.as_str())?;
-    Ok(row.is_some())
-}
-
-/// Live blobs in the order of their keys, after `after`: what must be in the bucket.
-pub async fn live_after(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<StoredBlob>, DbError> {
-    let rows = all!(
-        conn,
-        StoredTuple,
-        "SELECT key, content_type, owner_id FROM blobs WHERE state = 'live' AND key > $1 ORDER BY key LIMIT $2",
-        after,
-        limit
-    )?;
-    rows.into_iter().map(read_stored).collect()
-}
-
 type StoredTuple = (String, String, String);
 
 fn read_stored((key, content_type, owner): StoredTuple) -> Result<StoredBlob, DbError> {

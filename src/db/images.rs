@@ -341,6 +341,17 @@ pub async fn settle(conn: &mut Conn, image: ImageId, unattached_deadline_micros:
     Ok(())
 }
 
+/// Ends a ready image and gives its blob's key; what its callers share is everything but whose, and when.
+macro_rules! delete_where {
+    ($where:literal) => {
+        concat!(
+            "UPDATE images SET state = 'deleted', epoch = epoch + 1, audience = 0, deadline = NULL WHERE ",
+            $where,
+            " RETURNING blob_key"
+        )
+    };
+}
+
 /// Deletes an image: detached everywhere, its links dead, its blob let go. `owner` limits it to that
 /// user's own. The blob that was let go; `None` when there was nothing to delete.
 pub async fn delete(
@@ -352,9 +363,9 @@ pub async fn delete(
     let row = optional!(
         conn,
         (String,),
-        "UPDATE images SET state = 'deleted', epoch = epoch + 1, audience = 0, deadline = NULL
-         WHERE id = $1 AND ($2 = '' OR owner_id = $2) AND state = 'ready' AND (deadline IS NULL OR deadline > $3)
-         RETURNING blob_key",
+        delete_where!(
+            "id = $1 AND ($2 = '' OR owner_id = $2) AND state = 'ready' AND (deadline IS NULL OR deadline > $3)"
+        ),
         image.to_string(),
         owner.map_or("", UserId::as_str),
         now_micros
@@ -364,13 +375,7 @@ pub async fn delete(
 
 /// Deletes a ready image whose owner is being erased.
 pub async fn erase(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<Option<BlobKey>, DbError> {
-    let row = optional!(
-        conn,
-        (String,),
-        "UPDATE images SET state = 'deleted', epoch = epoch + 1, audience = 0, deadline = NULL, filename = NULL
-         WHERE id = $1 AND state = 'ready' RETURNING blob_key",
-        image.to_string()
-    )?;
+    let row = optional!(conn, (String,), delete_where!("id = $1 AND state = 'ready'"), image.to_string())?;
     detach_deleted(conn, image, row, now_micros).await
 }
 
@@ -379,8 +384,7 @@ pub async fn expire(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<
     let row = optional!(
         conn,
         (String,),
-        "UPDATE images SET state = 'deleted', epoch = epoch + 1, audience = 0, deadline = NULL
-         WHERE id = $1 AND state = 'ready' AND deadline <= $2 RETURNING blob_key",
+        delete_where!("id = $1 AND state = 'ready' AND deadline <= $2"),
         image.to_string(),
         now_micros
     )?;

@@ -104,17 +104,6 @@ pub async fn forget(conn: &mut Conn, image: ImageId) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Whether an incoming key that was found in the bucket belongs to an upload.
-pub async fn is_known(conn: &mut Conn, incoming: &BlobKey) -> Result<bool, DbError> {
-    let row = optional!(
-        conn,
-        (i64,),
-        "SELECT CAST(1 AS BIGINT) FROM uploads WHERE incoming_key = $1",
-        incoming.as_str()
-    )?;
-    Ok(row.is_some())
-}
-
 fn read(row: UploadTuple) -> Result<UploadRow, DbError> {
     let (image, owner, method, incoming, content_type, bytes, sha256, granted_until_micros) = row;
     let unknown = |what, text: &str| DbError::Unknown(what, text.to_owned());
