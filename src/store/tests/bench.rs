@@ -1,7 +1,8 @@
 //! The buckets that a test runs against: the embedded one, and a real server's if there is one.
 //!
-//! `PINHOLE_TEST_S3_ENDPOINT`, `_REGION`, `_BUCKET`, `_ACCESS_KEY_ID` and `_SECRET_ACCESS_KEY` name
-//! a bucket of a real server, over plain http. Nothing in it is touched but what the tests wrote.
+//! `PINHOLE_TEST_S3_ENDPOINT`, `_REGION`, `_ACCESS_KEY_ID` and `_SECRET_ACCESS_KEY` name a real server,
+//! over plain http, on which every bench makes a bucket of its own, and `_BUCKET` one that is there
+//! already: see `tests/with-garage`.
 
 use std::ffi::OsStr;
 
@@ -31,32 +32,52 @@ pub(super) struct Answer {
     pub(super) text: String,
 }
 
-/// Every bucket at hand.
+/// Every bucket at hand: each is new, and the test's alone.
 pub(super) async fn benches() -> Vec<Bench> {
     let (root, server, store) = bucket().await;
     let embedded = Bench::new("embedded", store, Some((root, server)));
-    let external = external().map(|settings| Bench::new("external", Store::connect(&settings), None));
-    [embedded].into_iter().chain(external).collect()
+    with_external(embedded, || format!("bench-{}", BlobKey::random())).await
 }
 
-fn external() -> Option<Settings> {
-    let said = |name: &str| {
-        let name = format!("PINHOLE_TEST_S3_{name}");
-        std::env::var_os(&name).as_deref().and_then(OsStr::to_str).map(str::to_owned)
-    };
-    let endpoint = said("ENDPOINT")?;
-    let needed = |name| said(name).unwrap_or_else(|| panic!("PINHOLE_TEST_S3_{name} is missing"));
-    Some(Settings {
+/// The same, with the bucket that everybody on the real server knows by its name: Garage answers a
+/// preflight for no other by its rules, since a name that one key made up may mean another bucket
+/// to the next.
+pub(super) async fn named_benches() -> Vec<Bench> {
+    let (root, server, store) = bucket().await;
+    with_external(Bench::new("embedded", store, Some((root, server))), || needed("BUCKET")).await
+}
+
+async fn with_external(embedded: Bench, name: impl FnOnce() -> String) -> Vec<Bench> {
+    let mut benches = vec![embedded];
+    if let Some(endpoint) = said("ENDPOINT") {
+        let store = Store::connect(&external(endpoint, name()));
+        store.ensure_bucket().await.unwrap();
+        benches.push(Bench::new("external", store, None));
+    }
+    benches
+}
+
+fn said(name: &str) -> Option<String> {
+    let name = format!("PINHOLE_TEST_S3_{name}");
+    std::env::var_os(&name).as_deref().and_then(OsStr::to_str).map(str::to_owned)
+}
+
+fn needed(name: &str) -> String {
+    said(name).unwrap_or_else(|| panic!("PINHOLE_TEST_S3_{name} is missing"))
+}
+
+fn external(endpoint: String, bucket: String) -> Settings {
+    Settings {
         endpoint: Some(endpoint),
         public_endpoint: None,
         region: needed("REGION"),
-        bucket: needed("BUCKET"),
+        bucket,
         access_key_id: needed("ACCESS_KEY_ID"),
         secret_access_key: Secret::new(needed("SECRET_ACCESS_KEY")),
         session_token: None,
         force_path_style: true,
         operation_timeout: Duration::from_mins(1),
-    })
+    }
 }
 
 impl Bench {
