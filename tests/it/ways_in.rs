@@ -150,10 +150,6 @@ async fn grant(app: &TestApp, user: &str, upload: Value) -> Reply {
     app.post("/v1/uploads").user(user).await.json(&upload).send().await
 }
 
-fn strings(value: &Value) -> BTreeMap<String, String> {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
 /// Sends bytes as a grant says, changed a little by `change`; the bucket's status.
 async fn send(
     app: &TestApp,
@@ -161,20 +157,7 @@ async fn send(
     bytes: &[u8],
     change: impl Fn(&mut BTreeMap<String, String>),
 ) -> u16 {
-    let url = grant["url"].as_str().unwrap();
-    let request = if grant["method"] == "put" {
-        let mut headers = strings(&grant["headers"]);
-        change(&mut headers);
-        let request = app.request("PUT", url).body(bytes.to_vec());
-        headers.iter().fold(request, |request, (name, value)| request.header(name, value))
-    } else {
-        let mut fields = strings(&grant["fields"]);
-        change(&mut fields);
-        let mut parts: Vec<Part> = fields.iter().map(|(name, value)| text(name, value)).collect();
-        parts.push(file("file", bytes));
-        app.post(url).header("content-type", FORM).body(form_of(&parts))
-    };
-    request.send().await.status.as_u16()
+    app.as_granted(grant, bytes, change).send().await.status.as_u16()
 }
 
 async fn complete(app: &TestApp, user: &str, grant: &Value) -> Reply {
@@ -403,16 +386,10 @@ async fn an_erased_user_leaves_nothing() {
     app.get("/v1/profiles/alice").send().await.expect(404);
 
     // Soon: a receipt that says what was verified gone.
-    let path = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
-    let mut receipt = app.get(&path).service().send().await.expect(200).json();
-    let patience = std::time::Instant::now();
-    while receipt["state"] != "done" && patience.elapsed() < crate::support::PATIENCE {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        receipt = app.get(&path).service().send().await.expect(200).json();
-    }
-    assert_eq!(receipt["state"], "done", "{receipt}");
+    let receipt = app.erased(receipt["id"].as_str().unwrap()).await;
     assert_eq!(receipt["verified_gone"], 2, "{receipt}");
     assert!(receipt["done_at"].is_string());
+    let path = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
     app.get(&path).user("bob").await.send().await.expect(403);
     assert_eq!(objects(&app), before + 2, "bob's own copy is all there is");
     app.get(&format!("/i/{bobs}/raw")).user("bob").await.send().await.expect(200);
