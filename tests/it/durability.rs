@@ -18,7 +18,6 @@ use pinhole::{
     clock,
     config::{Config, Secret},
     db::{Db, DbError},
-    store::Kind,
     work::Sweeper,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -315,7 +314,7 @@ async fn what_was_acknowledged_survives_and_nothing_is_left_behind() {
             app.erased(receipt).await;
         }
     }
-    let (rows, objects) = (rows(&app).await.unwrap(), objects(&app).await);
+    let (rows, objects) = (rows(&app).await.unwrap(), app.objects().await);
     println!("then: {} rows, {} objects", rows.len(), objects.len());
     assert_eq!(objects.difference(&rows).collect::<Vec<_>>(), Vec::<&String>::new(), "objects without a row");
     assert_eq!(
@@ -343,21 +342,4 @@ async fn rows(app: &TestApp) -> Result<BTreeSet<String>, DbError> {
     let broken: Vec<(String,)> = sqlx::query_as(broken).fetch_all(&read).await?;
     assert_eq!(broken, [], "images without bytes");
     Ok(keys.into_iter().map(|(key,)| key).collect())
-}
-
-/// The key of every object that is there.
-async fn objects(app: &TestApp) -> BTreeSet<String> {
-    let (store, mut keys) = (app.store(), BTreeSet::new());
-    for kind in Kind::ALL {
-        let mut after = String::new();
-        loop {
-            let page = store.list(kind.prefix(), &after, 1000).await.unwrap();
-            keys.extend(page.objects.into_iter().map(|object| object.key));
-            match page.next {
-                Some(next) => after = next,
-                None => break,
-            }
-        }
-    }
-    keys
 }

@@ -1,7 +1,7 @@
 //! The program as a test meets it: the real binary on free ports, and a client to talk to it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     error::Error,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -262,6 +262,19 @@ impl TestApp {
             force_path_style: true,
             operation_timeout: PATIENCE,
         })
+    }
+
+    /// The key of every object in the bucket.
+    pub async fn objects(&self) -> BTreeSet<String> {
+        let (store, mut keys, mut after) = (self.store(), BTreeSet::new(), String::new());
+        loop {
+            let page = store.list("", &after, 1000).await.unwrap();
+            keys.extend(page.objects.into_iter().map(|object| object.key));
+            match page.next {
+                Some(next) => after = next,
+                None => return keys,
+            }
+        }
     }
 
     /// The ledger, opened beside the program.
