@@ -30,6 +30,8 @@ pub struct Config {
     pub cache: Cache,
     /// How much work at once.
     pub work: Work,
+    /// Requests that may be repeated.
+    pub idempotency: Idempotency,
 }
 
 /// `[server]`
@@ -238,6 +240,9 @@ pub struct Work {
     pub fetches: usize,
     /// Originals that may wait for that.
     pub fetches_waiting: usize,
+    /// Requests with an idempotency key that are worked on at once, counting those whose clients have
+    /// hung up; more are shed with 503.
+    pub keyed: usize,
 }
 
 impl Default for Work {
@@ -249,7 +254,25 @@ impl Default for Work {
             ingests_waiting: 64,
             fetches: 16,
             fetches_waiting: 256,
+            keyed: 1000,
         }
+    }
+}
+
+/// `[idempotency]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Idempotency {
+    /// Seconds that an answer is kept for those who repeat the request.
+    pub keep_secs: u64,
+    /// Seconds that a request may be worked on once its body has come; then it is given up. When the
+    /// program was killed meanwhile, its key can be used again after so long.
+    pub lease_secs: u64,
+}
+
+impl Default for Idempotency {
+    fn default() -> Self {
+        Self { keep_secs: 24 * 60 * 60, lease_secs: 5 * 60 }
     }
 }
 
@@ -325,6 +348,9 @@ impl Config {
             (self.transform.max_pixels > 0, "transform.max_pixels", "must be at least 1"),
             (self.transform.max_side > 0, "transform.max_side", "must be at least 1"),
             (self.work.fetches > 0, "work.fetches", "must be at least 1"),
+            (self.work.keyed > 0, "work.keyed", "must be at least 1"),
+            (self.idempotency.keep_secs > 0, "idempotency.keep_secs", "must be at least 1"),
+            (self.idempotency.lease_secs > 0, "idempotency.lease_secs", "must be at least 1"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             Some((_, setting, rule)) => Err(ConfigError::Value(setting, rule)),

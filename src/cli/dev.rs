@@ -125,7 +125,9 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     app.drain();
     // Errors mean that nobody listens any more, which is what is wanted.
     let _ = stop.send(true);
+    let give_up = tokio::time::Instant::now() + limits.drain;
     let _ = tokio::join!(main, ops);
+    app.finish_keyed(give_up).await;
     // Killed anywhere, a sweep is done again.
     sweeping.abort();
     let _ = stop_bucket.send(true);

@@ -6,7 +6,10 @@ use sqlx::{
 };
 
 /// Version, name and text of each; a released one never changes.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "ledger", include_str!("migrations/0001_ledger.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "ledger", include_str!("migrations/0001_ledger.sql")),
+    (3, "idempotency", include_str!("migrations/0003_idempotency.sql")),
+];
 
 /// What brings a database up to date.
 ///

@@ -11,7 +11,7 @@ use crate::{
     access::State,
     clock,
     db::{
-        Db, DbError, blobs, erasures, images,
+        Db, DbError, blobs, erasures, idempotency, images,
         uploads::{self, UploadRow},
     },
     id::{BlobKey, ImageId},
@@ -45,6 +45,8 @@ pub struct Swept {
     pub cleared_uploads: u64,
     /// Blobs that nothing used any more, removed with their objects.
     pub removed_blobs: u64,
+    /// Idempotency keys whose answers, or whose abandoned claims, were over.
+    pub forgotten_keys: u64,
     /// What could not be removed this time.
     pub failed: u64,
 }
@@ -91,6 +93,7 @@ impl Sweeper {
         self.images(now_micros, &mut swept).await?;
         self.uploads(now_micros, &mut swept).await?;
         self.blobs(now_micros, &mut swept).await?;
+        self.keys(now_micros, &mut swept).await?;
         Ok(swept)
     }
 
@@ -192,6 +195,19 @@ impl Sweeper {
                 }
             }
             if swept.removed_blobs == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn keys(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        for _ in 0..MAX_BATCHES {
+            let mut tx = self.db.begin().await?;
+            let forgotten = idempotency::forget_due(&mut tx, now_micros, BATCH).await?;
+            tx.commit().await?;
+            swept.forgotten_keys += forgotten;
+            if forgotten == 0 {
                 break;
             }
         }
