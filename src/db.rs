@@ -12,6 +12,7 @@ pub mod facts;
 pub mod images;
 mod migrations;
 pub mod posts;
+pub mod survey;
 pub mod uploads;
 pub mod users;
 

@@ -49,6 +49,19 @@ pub struct Swept {
     pub failed: u64,
 }
 
+/// What the ledger says is over, for who looks and does not sweep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Due {
+    /// Images whose deadline has passed, unused or never finished.
+    pub images: i64,
+    /// Places in the bucket where a client could write, and cannot any more.
+    pub uploads: i64,
+    /// Blobs that are to be looked at; those that nothing uses go.
+    pub blobs: i64,
+    /// Erasures that are not done.
+    pub erasures: i64,
+}
+
 /// Why a sweep stopped; the next one goes on.
 #[derive(Debug, Error)]
 pub enum SweepError {
@@ -92,6 +105,18 @@ impl Sweeper {
         self.uploads(now_micros, &mut swept).await?;
         self.blobs(now_micros, &mut swept).await?;
         Ok(swept)
+    }
+
+    /// Counts what [`Sweeper::sweep`] would take on, and changes nothing. It may take more: what ends an
+    /// image lets go of its blob.
+    pub async fn due(&self, now_micros: i64) -> Result<Due, DbError> {
+        let conn = &mut self.db.read().await?;
+        Ok(Due {
+            images: images::count_due(conn, now_micros).await?,
+            uploads: uploads::count_due(conn, clock::before(now_micros, UPLOAD_SLACK_SECS)).await?,
+            blobs: blobs::count_due(conn, now_micros).await?,
+            erasures: erasures::count_running(conn).await?,
+        })
     }
 
     /// Removes one blob if nothing uses it: what was let go a moment ago need not wait.
