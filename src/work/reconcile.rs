@@ -117,7 +117,7 @@ impl Reconciler {
         let found = self.walk(now_micros, false).await?;
         let wrong = found.orphans() > 0 || found.missing() > 0;
         let refusal = found.distrust(self.rules.max_disagreement_percent).filter(|_| wrong);
-        let report = Report { due, swept: None, found, refusal };
+        let report = Report { dry_run: mode == Mode::DryRun, due, swept: None, found, refusal };
         let Mode::Mend { force } = mode else { return Ok(report) };
         if refusal.is_some_and(|refusal| refusal.disagreements > force) {
             return Ok(report);
@@ -125,7 +125,7 @@ impl Reconciler {
         let swept = Some(self.sweeper.sweep(now_micros).await?);
         // What was swept may have taken rows with it that lacked their objects.
         let found = if wrong { self.walk(now_micros, true).await? } else { report.found };
-        Ok(Report { due, swept, found, refusal: None })
+        Ok(Report { dry_run: false, due, swept, found, refusal: None })
     }
 
     async fn walk(&self, now_micros: i64, delete: bool) -> Result<Found, ReconcileError> {

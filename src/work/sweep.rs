@@ -31,7 +31,7 @@ const UPLOAD_SLACK_SECS: u64 = 15 * 60;
 pub struct Sweeper {
     pub(super) db: Db,
     store: Store,
-    pub(super) variants: Variants,
+    variants: Option<Variants>,
 }
 
 /// What a sweep did.
@@ -77,8 +77,8 @@ pub enum SweepError {
 }
 
 impl Sweeper {
-    /// A sweeper of this ledger and bucket.
-    pub fn new(db: Db, store: Store, variants: Variants) -> Self {
+    /// A sweeper of this ledger and bucket, and of what this process has in memory, if it serves images.
+    pub fn new(db: Db, store: Store, variants: Option<Variants>) -> Self {
         Self { db, store, variants }
     }
 
@@ -170,8 +170,15 @@ impl Sweeper {
             images::abandon(&mut tx, image, now_micros).await?
         };
         tx.commit().await?;
-        self.variants.forget(image);
+        self.forget(image);
         Ok(ended)
+    }
+
+    /// Drops what memory holds of an image that is gone.
+    pub(super) fn forget(&self, image: ImageId) {
+        if let Some(variants) = &self.variants {
+            variants.forget(image);
+        }
     }
 
     async fn uploads(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {

@@ -10,5 +10,6 @@ mod durability;
 mod files;
 mod readme;
 mod support;
+mod sweep;
 mod upload;
 mod ways_in;

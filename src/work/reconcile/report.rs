@@ -15,6 +15,8 @@ const MAX_LISTED: usize = 50;
 /// The report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// Whether it was only looked, and nothing changed.
+    pub dry_run: bool,
     /// What the ledger itself said was over, when the reconciliation began.
     pub due: Due,
     /// What the sweep of that did; none in a dry run, and when everything was left alone.

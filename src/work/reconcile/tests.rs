@@ -13,15 +13,12 @@ use crate::{
         uploads::{self, Method, UploadRow},
         users,
     },
-    gate::Gate,
     id::{BlobKey, ImageId, UserId},
-    metrics::Metrics,
-    render::{Format, Limits},
+    render::Format,
     store::{
         Object,
         tests::{Running, bucket, plant},
     },
-    variants::Variants,
 };
 
 const DAY_SECS: u64 = 24 * 60 * 60;
@@ -55,11 +52,7 @@ impl Bench {
         let ledger_folder = TempDir::new().unwrap();
         let db = Db::open_sqlite(&ledger_folder.path().join("ledger.db")).await.unwrap();
         db.migrate().await.unwrap();
-        let limits =
-            Limits { max_pixels: 1, max_animation_pixels: 1, max_output_side: 1, max_output_pixels: 1 };
-        let gate = || Gate::new(1, 1);
-        let variants = Variants::new(store.clone(), gate(), gate(), limits, 1, 1, Metrics::default());
-        let sweeper = Sweeper::new(db.clone(), store.clone(), variants);
+        let sweeper = Sweeper::new(db.clone(), store.clone(), None);
         // Few things are in these buckets, so that one more or less is a large share.
         let rules = Sweep { grace_secs: DAY_SECS, max_disagreement_percent: 100 };
         let mut reconciler = Reconciler::new(db, store, sweeper, rules);
