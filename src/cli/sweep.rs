@@ -103,5 +103,7 @@ fn verdict(report: &Report) -> Result<(), Failure> {
              images that use them"
         )));
     }
-    Err(Failure::failed("not everything could be removed: see the report and the log, and run it again"))
+    Err(Failure::failed(
+        "not everything could be removed: see the report and the log, mend what they name, and run it again",
+    ))
 }

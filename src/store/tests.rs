@@ -1,6 +1,6 @@
 //! Round trips: the real client against the embedded server, over a real socket.
 
-mod bench;
+pub(crate) mod bench;
 mod browser;
 mod grants;
 mod parts;

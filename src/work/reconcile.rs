@@ -94,7 +94,8 @@ struct Walk<'a> {
     on: &'a Reconciler,
     /// What was written at this second or later is too young to be deleted.
     young_from_secs: u64,
-    delete: bool,
+    /// How many orphans may be deleted; `None` when it is only looked.
+    max_deleted: Option<u64>,
     found: Found,
 }
 
@@ -114,7 +115,7 @@ impl Reconciler {
     /// Reconciles once, at a time in microseconds since the Unix epoch. A dry run changes nothing at all.
     pub async fn run(&self, now_micros: i64, mode: Mode) -> Result<Report, ReconcileError> {
         let due = self.sweeper.due(now_micros).await?;
-        let found = self.walk(now_micros, false).await?;
+        let found = self.walk(now_micros, None).await?;
         let wrong = found.orphans() > 0 || found.missing() > 0;
         let refusal = found.distrust(self.rules.max_disagreement_percent).filter(|_| wrong);
         let report = Report { dry_run: mode == Mode::DryRun, due, swept: None, found, refusal };
@@ -123,14 +124,16 @@ impl Reconciler {
             return Ok(report);
         }
         let swept = Some(self.sweeper.sweep(now_micros).await?);
-        // What was swept may have taken rows with it that lacked their objects.
-        let found = if wrong { self.walk(now_micros, true).await? } else { report.found };
+        // Deletes no more than was seen and judged. What was swept may have taken rows with it that
+        // lacked their objects.
+        let orphans = Some(report.found.orphans());
+        let found = if wrong { self.walk(now_micros, orphans).await? } else { report.found };
         Ok(Report { dry_run: false, due, swept, found, refusal: None })
     }
 
-    async fn walk(&self, now_micros: i64, delete: bool) -> Result<Found, ReconcileError> {
+    async fn walk(&self, now_micros: i64, max_deleted: Option<u64>) -> Result<Found, ReconcileError> {
         let young_from_secs = clock::secs(clock::before(now_micros, self.rules.grace_secs));
-        let mut walk = Walk { on: self, young_from_secs, delete, found: Found::new() };
+        let mut walk = Walk { on: self, young_from_secs, max_deleted, found: Found::new() };
         let (mut merge, mut rows, mut after) = (Merge::default(), Rows::new(), String::new());
         loop {
             match merge.step() {
@@ -191,23 +194,35 @@ impl Walk<'_> {
             self.found.of(name.kind).young.add(object.bytes);
             return Ok(());
         }
-        if self.delete {
+        if let Some(max_deleted) = self.max_deleted {
             // The very last moment: a row may have come since its page was read.
             if self.on.is_known(&name).await? {
                 self.found.of(name.kind).matched.add(object.bytes);
                 return Ok(());
             }
-            match self.on.store.delete(std::slice::from_ref(&name)).await {
-                Ok(()) => self.found.of(name.kind).deleted.add(object.bytes),
-                // Every other object would have to wait for the same.
-                Err(error @ StoreError::Unavailable(_)) => return Err(error.into()),
-                Err(error) => {
-                    self.found.failed.add(Failed { key: object.key.clone(), error: error.to_string() });
-                }
-            }
+            self.delete(&name, object.bytes, max_deleted).await?;
         }
         self.found.of(name.kind).orphans.add(object.bytes);
         self.found.orphans.add(object.into());
+        Ok(())
+    }
+
+    /// Deletes an orphan, or notes why not.
+    async fn delete(&mut self, name: &ObjectName, bytes: u64, max_deleted: u64) -> Result<(), StoreError> {
+        let error = if self.found.orphans() >= max_deleted {
+            "there are more orphans now than at first sight".to_owned()
+        } else {
+            match self.on.store.delete(std::slice::from_ref(name)).await {
+                Ok(()) => {
+                    self.found.of(name.kind).deleted.add(bytes);
+                    return Ok(());
+                }
+                // Every other object would have to wait for the same.
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => error.to_string(),
+            }
+        };
+        self.found.failed.add(Failed { key: name.key(), error });
         Ok(())
     }
 

@@ -32,7 +32,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Found {
     /// One of each [`Kind::ALL`], in that order.
-    pub kinds: Vec<KindFound>,
+    pub kinds: [KindFound; Kind::ALL.len()],
     /// Objects with keys that are not pinhole's; they are never touched.
     pub foreign: Tally,
     /// Objects that must be there and are not.
@@ -145,7 +145,7 @@ impl Found {
             missing: 0,
         };
         Self {
-            kinds: Kind::ALL.map(empty).to_vec(),
+            kinds: Kind::ALL.map(empty),
             foreign: Tally::default(),
             missing_objects: Findings::default(),
             orphans: Findings::default(),

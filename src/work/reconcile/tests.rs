@@ -1,6 +1,6 @@
 //! Situations, each as it is found and as it is left, on a real ledger and a real bucket.
 
-use std::collections::BTreeSet;
+use std::{any::Any, collections::BTreeSet};
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ use crate::{
     render::Format,
     store::{
         Object,
-        tests::{Running, bucket, plant},
+        tests::{bench::benches, bucket, plant},
     },
 };
 
@@ -28,8 +28,8 @@ const SMALL_PAGE: u16 = 2;
 
 /// A ledger and a bucket, to be reconciled as they will be in two days, when all of it is old.
 struct Bench {
-    _folders: (TempDir, TempDir),
-    server: Running,
+    /// What keeps ledger and bucket there.
+    _kept: (TempDir, Box<dyn Any>),
     reconciler: Reconciler,
     /// The time at which everything was written.
     now: i64,
@@ -47,8 +47,22 @@ enum Has {
 }
 
 impl Bench {
+    /// On the embedded bucket.
     async fn new() -> Self {
-        let (bucket_folder, server, store) = bucket().await;
+        let (folder, server, store) = bucket().await;
+        Self::on(store, (folder, server)).await
+    }
+
+    /// On every bucket at hand.
+    async fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for bench in benches().await {
+            all.push(Self::on(bench.store.clone(), bench).await);
+        }
+        all
+    }
+
+    async fn on(store: Store, kept: impl Any) -> Self {
         let ledger_folder = TempDir::new().unwrap();
         let db = Db::open_sqlite(&ledger_folder.path().join("ledger.db")).await.unwrap();
         db.migrate().await.unwrap();
@@ -59,7 +73,7 @@ impl Bench {
         reconciler.page = SMALL_PAGE;
         let now = clock::now_micros();
         let later = clock::after(now, 2 * DAY_SECS);
-        Self { _folders: (bucket_folder, ledger_folder), server, reconciler, now, later }
+        Self { _kept: (ledger_folder, Box::new(kept)), reconciler, now, later }
     }
 
     /// The same, distrusting as by default.
@@ -181,7 +195,7 @@ impl Bench {
     }
 
     fn walk(&self) -> Walk<'_> {
-        Walk { on: &self.reconciler, young_from_secs: u64::MAX, delete: true, found: Found::new() }
+        Walk { on: &self.reconciler, young_from_secs: u64::MAX, max_deleted: Some(100), found: Found::new() }
     }
 }
 
@@ -207,39 +221,40 @@ fn tally(objects: u64) -> Tally {
 
 #[tokio::test]
 async fn what_has_its_row_is_left_and_what_has_none_goes_when_it_is_old() {
-    let bench = Bench::new().await;
-    bench.live(&alice(), Has::Both).await;
-    bench.live(&bob(), Has::Both).await;
-    for has in [Has::Both, Has::RawAlone, Has::Nothing] {
-        bench.writing(&alice(), has).await;
+    for bench in Bench::all().await {
+        bench.live(&alice(), Has::Both).await;
+        bench.live(&bob(), Has::Both).await;
+        for has in [Has::Both, Has::RawAlone, Has::Nothing] {
+            bench.writing(&alice(), has).await;
+        }
+        bench.upload(&alice(), true).await;
+        bench.upload(&alice(), false).await;
+        let kept = bench.objects().await;
+        let orphans = bench.orphans().await;
+        let rows = bench.rows().await;
+
+        // Within the grace period nothing happens.
+        let young = bench.reconciler.run(bench.now, MEND).await.unwrap();
+        assert!(young.is_clean(), "{young:?}");
+        assert_eq!(young.found.kinds.iter().map(|kind| kind.young).collect::<Vec<_>>(), [tally(1); 3]);
+        assert_eq!(bench.objects().await, &kept | &orphans);
+
+        let report = bench.reconcile(MEND).await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(keys(&report.found.orphans), orphans);
+        for (kind, matched) in report.found.kinds.iter().zip([4, 3, 1]) {
+            assert_eq!(
+                (kind.matched, kind.deleted, kind.young),
+                (tally(matched), tally(1), tally(0)),
+                "{kind:?}"
+            );
+        }
+        assert_eq!(bench.objects().await, kept);
+        assert_eq!(bench.rows().await, rows);
+
+        let again = bench.reconcile(MEND).await;
+        assert!(again.is_clean() && again.found.orphans.is_empty(), "{again:?}");
     }
-    bench.upload(&alice(), true).await;
-    bench.upload(&alice(), false).await;
-    let kept = bench.objects().await;
-    let orphans = bench.orphans().await;
-    let rows = bench.rows().await;
-
-    // Within the grace period nothing happens.
-    let young = bench.reconciler.run(bench.now, MEND).await.unwrap();
-    assert!(young.is_clean(), "{young:?}");
-    assert_eq!(young.found.kinds.iter().map(|kind| kind.young).collect::<Vec<_>>(), [tally(1); 3]);
-    assert_eq!(bench.objects().await, &kept | &orphans);
-
-    let report = bench.reconcile(MEND).await;
-    assert!(report.is_clean(), "{report:?}");
-    assert_eq!(keys(&report.found.orphans), orphans);
-    for (kind, matched) in report.found.kinds.iter().zip([4, 3, 1]) {
-        assert_eq!(
-            (kind.matched, kind.deleted, kind.young),
-            (tally(matched), tally(1), tally(0)),
-            "{kind:?}"
-        );
-    }
-    assert_eq!(bench.objects().await, kept);
-    assert_eq!(bench.rows().await, rows);
-
-    let again = bench.reconcile(MEND).await;
-    assert!(again.is_clean() && again.found.orphans.is_empty(), "{again:?}");
 }
 
 #[tokio::test]
@@ -258,44 +273,47 @@ async fn after_one_sweep_nothing_is_without_its_other_half() {
 
 #[tokio::test]
 async fn what_is_not_pinholes_is_reported_and_never_touched() {
-    let bench = Bench::new().await;
-    let key = BlobKey::random();
-    let foreign = ["notes.txt", "raw/x", "raw/", "zz", &format!("variants/{key}"), &format!("raw/{key}.bak")]
-        .map(str::to_owned);
-    for key in &foreign {
-        plant(&bench.reconciler.store, key, "abc").await;
+    for bench in Bench::all().await {
+        let key = BlobKey::random();
+        let foreign =
+            ["notes.txt", "raw/x", "raw/", "zz", &format!("variants/{key}"), &format!("raw/{key}.bak")]
+                .map(str::to_owned);
+        for key in &foreign {
+            plant(&bench.reconciler.store, key, "abc").await;
+        }
+        let orphans = bench.orphans().await;
+        let report = bench.reconcile(MEND).await;
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(report.found.foreign, tally(foreign.len() as u64));
+        assert_eq!(keys(&report.found.foreign_objects), BTreeSet::from(foreign.clone()));
+        assert_eq!(keys(&report.found.orphans), orphans);
+        assert_eq!(bench.objects().await, BTreeSet::from(foreign));
     }
-    let orphans = bench.orphans().await;
-    let report = bench.reconcile(MEND).await;
-    assert!(report.is_clean(), "{report:?}");
-    assert_eq!(report.found.foreign, tally(foreign.len() as u64));
-    assert_eq!(keys(&report.found.foreign_objects), BTreeSet::from(foreign.clone()));
-    assert_eq!(keys(&report.found.orphans), orphans);
-    assert_eq!(bench.objects().await, BTreeSet::from(foreign));
 }
 
 #[tokio::test]
 async fn a_lost_object_is_reported_with_whose_it_was_and_nothing_is_deleted_for_it() {
-    let bench = Bench::new().await;
-    let (no_raw, image) = bench.live(&alice(), Has::OriginalAlone).await;
-    let (no_original, of_bob) = bench.live(&bob(), Has::RawAlone).await;
-    let (rows, objects) = (bench.rows().await, bench.objects().await);
-    for mode in [Mode::DryRun, MEND] {
-        let report = bench.reconcile(mode).await;
-        assert!(!report.is_clean());
-        let missing = |kind, key, owner, image| MissingObject {
-            key: full(kind, key),
-            owner,
-            images: vec![image],
-            more_images: false,
-        };
-        let expected = [
-            missing(Kind::Original, &no_original, bob(), of_bob),
-            missing(Kind::Raw, &no_raw, alice(), image),
-        ];
-        assert_eq!(report.found.missing_objects.listed, expected);
-        assert_eq!(report.found.kinds.iter().map(|kind| kind.missing).collect::<Vec<_>>(), [1, 1, 0]);
-        assert_eq!((bench.rows().await, bench.objects().await), (rows.clone(), objects.clone()));
+    for bench in Bench::all().await {
+        let (no_raw, image) = bench.live(&alice(), Has::OriginalAlone).await;
+        let (no_original, of_bob) = bench.live(&bob(), Has::RawAlone).await;
+        let (rows, objects) = (bench.rows().await, bench.objects().await);
+        for mode in [Mode::DryRun, MEND] {
+            let report = bench.reconcile(mode).await;
+            assert!(!report.is_clean());
+            let missing = |kind, key, owner, image| MissingObject {
+                key: full(kind, key),
+                owner,
+                images: vec![image],
+                more_images: false,
+            };
+            let expected = [
+                missing(Kind::Original, &no_original, bob(), of_bob),
+                missing(Kind::Raw, &no_raw, alice(), image),
+            ];
+            assert_eq!(report.found.missing_objects.listed, expected);
+            assert_eq!(report.found.kinds.iter().map(|kind| kind.missing).collect::<Vec<_>>(), [1, 1, 0]);
+            assert_eq!((bench.rows().await, bench.objects().await), (rows.clone(), objects.clone()));
+        }
     }
 }
 
@@ -396,6 +414,15 @@ async fn a_row_that_came_since_its_page_was_read_saves_its_object() {
 }
 
 #[tokio::test]
+async fn no_more_is_deleted_than_was_judged() {
+    let bench = Bench::new().await;
+    bench.orphans().await;
+    let found = bench.reconciler.walk(bench.later, Some(1)).await.unwrap();
+    assert_eq!((found.orphans(), found.failed.count()), (3, 2));
+    assert_eq!(bench.objects().await.len(), 2);
+}
+
+#[tokio::test]
 async fn an_object_that_came_or_went_since_its_page_was_listed_is_not_missing() {
     let bench = Bench::new().await;
     let (came, _) = bench.live(&alice(), Has::Both).await;
@@ -429,10 +456,10 @@ async fn several_at_once_do_what_one_does() {
 
 #[tokio::test]
 async fn a_bucket_that_is_away_is_an_error_and_no_finding() {
-    let bench = Bench::new().await;
+    let (folder, server, store) = bucket().await;
+    let bench = Bench::on(store, folder).await;
     bench.live(&alice(), Has::Both).await;
-    let Bench { server, reconciler, later, .. } = bench;
     server.stop().await;
-    let error = reconciler.run(later, MEND).await.unwrap_err();
+    let error = bench.reconciler.run(bench.later, MEND).await.unwrap_err();
     assert!(matches!(error, ReconcileError::Store(StoreError::Unavailable(_))), "{error}");
 }
