@@ -7,7 +7,6 @@
 use super::{SweepError, Sweeper, Swept};
 use crate::{
     access::State,
-    clock,
     db::{blobs, erasures, erasures::ErasureRow, images, uploads},
 };
 
@@ -20,10 +19,10 @@ const MAX_BATCHES: usize = 1000;
 
 impl Sweeper {
     /// Goes on with all erasures that are not done.
-    pub(super) async fn erase(&self, swept: &mut Swept) -> Result<(), SweepError> {
+    pub(super) async fn erase(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
         let running = erasures::running(&mut self.db.read().await?, BATCH).await?;
         for erasure in running {
-            if let Err(error) = self.erase_user(&erasure).await {
+            if let Err(error) = self.erase_user(&erasure, now_micros).await {
                 swept.fail(&error);
             }
         }
@@ -32,7 +31,7 @@ impl Sweeper {
 
     /// Goes on with one erasure as far as it can now. Bytes that were on their way into the bucket when
     /// the user was erased are waited for: their blob's time has to run out first.
-    pub async fn erase_user(&self, erasure: &ErasureRow) -> Result<(), SweepError> {
+    pub async fn erase_user(&self, erasure: &ErasureRow, now_micros: i64) -> Result<(), SweepError> {
         let user = &erasure.user;
         // What he said goes first: it is the quickest.
         let mut tx = self.db.begin().await?;
@@ -46,7 +45,7 @@ impl Sweeper {
             }
             for image in left {
                 let mut tx = self.db.begin().await?;
-                images::erase(&mut tx, image, clock::now_micros()).await?;
+                images::erase(&mut tx, image, now_micros).await?;
                 images::set_failed(&mut tx, image, State::Deleted).await?;
                 tx.commit().await?;
                 self.forget(image);
@@ -58,11 +57,11 @@ impl Sweeper {
         }
         let keys = blobs::of_user(&mut self.db.read().await?, user, MAX_ROWS).await?;
         for key in keys {
-            self.sweep_blob(&key).await?;
+            self.sweep_blob(&key, now_micros).await?;
         }
         if !erasures::has_blobs(&mut self.db.read().await?, user).await? {
             let mut tx = self.db.begin().await?;
-            erasures::finish(&mut tx, erasure.id, clock::now_micros()).await?;
+            erasures::finish(&mut tx, erasure.id, now_micros).await?;
             tx.commit().await?;
         }
         Ok(())

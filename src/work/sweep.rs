@@ -100,7 +100,7 @@ impl Sweeper {
     /// removed is counted, logged and left for the next sweep; it keeps nothing else from being swept.
     pub async fn sweep(&self, now_micros: i64) -> Result<Swept, SweepError> {
         let mut swept = Swept::default();
-        self.erase(&mut swept).await?;
+        self.erase(now_micros, &mut swept).await?;
         self.images(now_micros, &mut swept).await?;
         self.uploads(now_micros, &mut swept).await?;
         self.blobs(now_micros, &mut swept).await?;
@@ -120,9 +120,9 @@ impl Sweeper {
     }
 
     /// Removes one blob if nothing uses it: what was let go a moment ago need not wait.
-    pub async fn sweep_blob(&self, key: &BlobKey) -> Result<bool, SweepError> {
+    pub async fn sweep_blob(&self, key: &BlobKey, now_micros: i64) -> Result<bool, SweepError> {
         let mut tx = self.db.begin().await?;
-        let dying = blobs::release(&mut tx, key, clock::now_micros()).await?;
+        let dying = blobs::release(&mut tx, key, now_micros).await?;
         tx.commit().await?;
         let Some(blob) = dying else { return Ok(false) };
         let objects = Object::all_of(&blob.key, blob.format.content_type());
@@ -218,7 +218,7 @@ impl Sweeper {
             let due = blobs::due(&mut self.db.read().await?, now_micros, BATCH).await?;
             let before = swept.removed_blobs;
             for key in due {
-                match self.sweep_blob(&key).await {
+                match self.sweep_blob(&key, now_micros).await {
                     Ok(removed) => swept.removed_blobs += u64::from(removed),
                     Err(error) => swept.fail(&error),
                 }

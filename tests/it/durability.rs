@@ -1,90 +1,345 @@
-//! What survives `kill -9`: every acknowledged image whole, and nothing half.
+//! What survives `kill -9`: all that was acknowledged, whole, and nothing that nobody knows of.
+//!
+//! Clients upload in every way, attach, delete and erase, each for users of its own, while the server
+//! is killed at random moments, `PINHOLE_TEST_KILLS` times. Then the server is asked for all that it
+//! acknowledged, and ledger and bucket are held against each other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use crate::support::{TestApp, jpeg};
+use pinhole::{
+    app::App,
+    clock,
+    config::{Config, Secret},
+    db::{Db, DbError},
+    work::Sweeper,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde_json::{Value, json};
 
-/// How often the server is killed.
-const KILLS: usize = 8;
-/// How many clients upload at once.
-const UPLOADERS: usize = 4;
+use crate::{
+    files,
+    support::{Reply, TestApp, TestRequest, jpeg},
+};
+
+/// How often the server is killed unless the environment says so.
+const KILLS: usize = 16;
+/// How many clients are at work at once.
+const CLIENTS: usize = 4;
+/// The longest time between two kills.
+const LONGEST_LIFE: Duration = Duration::from_millis(400);
+/// Longer than any reservation or grant lives, shorter than an image without a use is kept.
+const TWO_HOURS_MICROS: i64 = 2 * 3600 * 1_000_000;
+
+/// What a client holds the server to.
+#[derive(Default)]
+struct Client {
+    number: usize,
+    people: Vec<Person>,
+    requests: usize,
+    cut_off: usize,
+}
+
+/// A user, as his app knows him.
+#[derive(Default)]
+struct Person {
+    name: String,
+    images: Vec<Image>,
+    posts: Vec<String>,
+    erasure: Erasure,
+}
+
+struct Image {
+    id: String,
+    bytes: Vec<u8>,
+    fate: Fate,
+}
+
+/// What became of an image, as far as its client was told.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Kept,
+    /// Its deletion was asked for, and never answered.
+    Going,
+    Gone,
+}
+
+#[derive(Default)]
+enum Erasure {
+    #[default]
+    None,
+    /// Asked for, and never answered.
+    Asked,
+    /// Under way or done; the id of its receipt.
+    Acknowledged(String),
+}
+
+/// The server was killed before it answered.
+struct CutOff;
+
+/// Sends; whatever is answered must be the expected status.
+async fn send(request: TestRequest<'_>, status: u16) -> Result<Reply, CutOff> {
+    request.try_send().await.map(|reply| reply.expect(status)).map_err(|_| CutOff)
+}
+
+fn id(value: &Value) -> String {
+    value["id"].as_str().unwrap().to_owned()
+}
+
+impl Client {
+    /// Works for one user after another until the server is gone.
+    async fn work(&mut self, app: &TestApp, killed: &AtomicBool, mut random: StdRng) {
+        while !killed.load(Ordering::Relaxed) {
+            // Every hundred requests somebody else; half of the users are erased before.
+            let next = random.random_range(0..200) == 0;
+            if next || self.people.last().is_none_or(|person| !matches!(person.erasure, Erasure::None)) {
+                let name = format!("user-{}-{}", self.number, self.people.len());
+                self.people.push(Person { name, ..Person::default() });
+            }
+            let person = self.people.last_mut().unwrap();
+            self.requests += 1;
+            if person.act(app, &mut random).await.is_err() {
+                self.cut_off += 1;
+            }
+        }
+    }
+}
+
+impl Person {
+    fn request<'a>(&self, app: &'a TestApp, method: &str, path: &str) -> TestRequest<'a> {
+        app.request(method, path).service().header("on-behalf-of", &self.name)
+    }
+
+    /// Does one thing, chosen at random.
+    async fn act(&mut self, app: &TestApp, random: &mut StdRng) -> Result<(), CutOff> {
+        // Few pictures, so that one user often uploads the same again.
+        let photo = jpeg(160, 120, random.random_range(0..24));
+        match random.random_range(0..200) {
+            0..50 => self.upload(app, photo).await,
+            50..90 => self.upload_presigned(app, photo, random.random()).await,
+            90..120 => self.post_with_files(app, photo).await,
+            120..150 => self.attach(app, random).await,
+            150..174 => self.delete_image(app, random).await,
+            174..199 => self.delete_post(app, random).await,
+            _ => self.erase(app).await,
+        }
+    }
+
+    fn keep(&mut self, id: String, bytes: Vec<u8>) {
+        self.images.push(Image { id, bytes, fate: Fate::Kept });
+    }
+
+    async fn upload(&mut self, app: &TestApp, photo: Vec<u8>) -> Result<(), CutOff> {
+        let upload = self.request(app, "POST", "/v1/images").header("content-type", "image/jpeg");
+        let image = send(upload.body(photo.clone()), 201).await?.json();
+        self.keep(id(&image), photo);
+        Ok(())
+    }
+
+    async fn upload_presigned(&mut self, app: &TestApp, photo: Vec<u8>, put: bool) -> Result<(), CutOff> {
+        let method = if put { "put" } else { "post" };
+        let wanted = json!({"content_type": "image/jpeg", "size": photo.len(), "method": method});
+        let grant = send(self.request(app, "POST", "/v1/uploads").json(&wanted), 201).await?.json();
+        let sent = app.as_granted(&grant, &photo, |_| {}).try_send().await.map_err(|_| CutOff)?;
+        assert!(sent.status.is_success(), "{}", sent.text());
+        let image = grant["image_id"].as_str().unwrap().to_owned();
+        let complete = self.request(app, "POST", &format!("/v1/uploads/{image}/complete"));
+        send(complete, 201).await?;
+        self.keep(image, photo);
+        Ok(())
+    }
+
+    async fn post_with_files(&mut self, app: &TestApp, photo: Vec<u8>) -> Result<(), CutOff> {
+        let parts = [
+            ("Content-Disposition: form-data; name=\"visibility\"", &b"public"[..]),
+            ("Content-Disposition: form-data; name=\"images\"; filename=\"a.jpg\"", &photo),
+            ("Content-Disposition: form-data; name=\"images\"; filename=\"b.jpg\"", &photo),
+        ];
+        let form = files::form("x-boundary-x", &parts);
+        let post = self.request(app, "POST", "/v1/posts");
+        let post = post.header("content-type", "multipart/form-data; boundary=x-boundary-x").body(form);
+        let post = send(post, 201).await?.json();
+        self.posts.push(id(&post));
+        for image in post["images"].as_array().unwrap() {
+            self.keep(id(image), photo.clone());
+        }
+        Ok(())
+    }
+
+    async fn attach(&mut self, app: &TestApp, random: &mut StdRng) -> Result<(), CutOff> {
+        let Some(image) = self.any_kept(random) else { return Ok(()) };
+        let post = json!({"text": "", "visibility": "followers", "images": [self.images[image].id]});
+        let post = send(self.request(app, "POST", "/v1/posts").json(&post), 201).await?.json();
+        self.posts.push(id(&post));
+        Ok(())
+    }
+
+    async fn delete_image(&mut self, app: &TestApp, random: &mut StdRng) -> Result<(), CutOff> {
+        let Some(image) = self.any_kept(random) else { return Ok(()) };
+        self.images[image].fate = Fate::Going;
+        let path = format!("/v1/images/{}", self.images[image].id);
+        send(self.request(app, "DELETE", &path), 204).await?;
+        self.images[image].fate = Fate::Gone;
+        Ok(())
+    }
+
+    async fn delete_post(&mut self, app: &TestApp, random: &mut StdRng) -> Result<(), CutOff> {
+        if self.posts.is_empty() {
+            return Ok(());
+        }
+        let post = self.posts.swap_remove(random.random_range(0..self.posts.len()));
+        send(self.request(app, "DELETE", &format!("/v1/posts/{post}")), 204).await?;
+        Ok(())
+    }
+
+    async fn erase(&mut self, app: &TestApp) -> Result<(), CutOff> {
+        self.erasure = Erasure::Asked;
+        let erase = app.request("DELETE", &format!("/v1/users/{}", self.name)).service();
+        self.erasure = Erasure::Acknowledged(id(&send(erase, 202).await?.json()));
+        Ok(())
+    }
+
+    fn any_kept(&self, random: &mut StdRng) -> Option<usize> {
+        let kept = |image: &usize| self.images[*image].fate == Fate::Kept;
+        let kept: Vec<usize> = (0..self.images.len()).filter(kept).collect();
+        (!kept.is_empty()).then(|| kept[random.random_range(0..kept.len())])
+    }
+
+    /// Asks the server for all that it acknowledged.
+    async fn check(&self, app: &TestApp, counts: &mut BTreeMap<&'static str, usize>) {
+        let mut count = |what| *counts.entry(what).or_default() += 1;
+        match &self.erasure {
+            Erasure::Asked => return count("erasures never answered"),
+            Erasure::Acknowledged(_) => {
+                count("users erased");
+                for image in &self.images {
+                    app.get(&format!("/i/{}/raw", image.id)).service().send().await.expect(404);
+                    count("images of erased users, gone");
+                }
+                return;
+            }
+            Erasure::None => {}
+        }
+        for image in &self.images {
+            let raw = app.get(&format!("/i/{}/raw", image.id)).service().send().await;
+            match image.fate {
+                Fate::Going => count("deletions never answered"),
+                Fate::Gone => {
+                    raw.expect(404);
+                    count("images deleted, gone");
+                }
+                Fate::Kept => {
+                    assert_eq!(raw.expect(200).body, image.bytes, "the uploaded bytes");
+                    count("images acknowledged, whole");
+                }
+            }
+        }
+        self.check_all_shown(app).await;
+    }
+
+    /// Whatever else the ledger shows is whole as well: finished just before a kill.
+    async fn check_all_shown(&self, app: &TestApp) {
+        let mut cursor = String::new();
+        loop {
+            let page = self.request(app, "GET", &format!("/v1/images?limit=200{cursor}"));
+            let page = page.send().await.expect(200).json();
+            for image in page["items"].as_array().unwrap() {
+                let path = format!("/i/{}/width=64", id(image));
+                let shown = app.get(&path).service().send().await.expect(200).image();
+                assert_eq!((shown.width(), shown.height()), (64, 48));
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_images_survive_and_half_ones_are_never_shown() {
-    let mut data = tempfile::tempdir().unwrap();
-    let mut acknowledged: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut cut_off = 0;
-    for round in 0..KILLS {
-        let app = Arc::new(TestApp::start_on(data, &[]));
-        app.token("alice").await;
-        let killed = Arc::new(AtomicBool::new(false));
-        let seed = Arc::new(AtomicU8::new(0));
-        let uploaders: Vec<_> = (0..UPLOADERS)
-            .map(|_| {
-                let (app, killed, seed) = (Arc::clone(&app), Arc::clone(&killed), Arc::clone(&seed));
+async fn what_was_acknowledged_survives_and_nothing_is_left_behind() {
+    let kills = std::env::var_os("PINHOLE_TEST_KILLS");
+    let kills = kills.map_or(KILLS, |kills| kills.to_str().unwrap().parse().unwrap());
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut clients: Vec<Client> =
+        (0..CLIENTS).map(|number| Client { number, ..Client::default() }).collect();
+
+    let mut app = TestApp::start();
+    for _ in 0..kills {
+        let (shared, killed) = (Arc::new(app), Arc::new(AtomicBool::new(false)));
+        let working: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                let (app, killed, random) =
+                    (Arc::clone(&shared), Arc::clone(&killed), StdRng::from_rng(&mut random));
                 tokio::spawn(async move {
-                    let mut done = Vec::new();
-                    let mut cut_off = 0;
-                    while !killed.load(Ordering::Relaxed) {
-                        let file = jpeg(320, 240, seed.fetch_add(1, Ordering::Relaxed));
-                        let upload = app.post("/v1/images").user("alice").await;
-                        let upload = upload.header("content-type", "image/jpeg").body(file.clone());
-                        match upload.try_send().await {
-                            Ok(reply) => {
-                                let image = reply.expect(201).json()["id"].as_str().unwrap().to_owned();
-                                done.push((image, file));
-                            }
-                            Err(_) => cut_off += 1,
-                        }
-                    }
-                    (done, cut_off)
+                    client.work(&app, &killed, random).await;
+                    client
                 })
             })
             .collect();
-        // At another moment in every round: some uploads are under way whenever it comes.
-        tokio::time::sleep(std::time::Duration::from_millis(120 + 37 * round as u64)).await;
-        app.signal("KILL");
+        tokio::time::sleep(random.random_range(Duration::ZERO..LONGEST_LIFE)).await;
+        shared.signal("KILL");
         killed.store(true, Ordering::Relaxed);
-        for uploader in uploaders {
-            let (done, cut) = uploader.await.unwrap();
-            acknowledged.extend(done);
-            cut_off += cut;
+        clients = Vec::new();
+        for client in working {
+            clients.push(client.await.unwrap());
         }
-        data = Arc::into_inner(app).unwrap().kill();
+        app = Arc::into_inner(shared).unwrap().restart();
     }
 
-    let app = TestApp::start_on(data, &[]);
-    for (image, file) in &acknowledged {
-        let raw = app.get(&format!("/i/{image}/raw")).user("alice").await.send().await.expect(200);
-        assert_eq!(raw.body, *file, "the uploaded bytes");
-        app.get(&format!("/i/{image}/width=64")).user("alice").await.send().await.expect(200).image();
+    let mut counts = BTreeMap::new();
+    for person in clients.iter().flat_map(|client| &client.people) {
+        person.check(&app, &mut counts).await;
     }
-    // Whatever else the ledger shows is whole as well: acknowledged, or finished just before the kill.
-    let mut shown = 0;
-    let mut cursor = String::new();
-    loop {
-        let page =
-            app.get(&format!("/v1/images?limit=200{cursor}")).user("alice").await.send().await.expect(200);
-        let page = page.json();
-        for image in page["items"].as_array().unwrap() {
-            shown += 1;
-            let path = format!("/i/{}/original", image["id"].as_str().unwrap());
-            let original = app.get(&path).user("alice").await.send().await.expect(200).image();
-            assert_eq!((original.width(), original.height()), (320, 240));
-        }
-        match page["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => break,
+    let cut_off: usize = clients.iter().map(|client| client.cut_off).sum();
+    let requests: usize = clients.iter().map(|client| client.requests).sum();
+    println!("{kills} kills, {requests} requests, {cut_off} of them cut off: {counts:?}");
+    assert!(cut_off > kills / 2, "hardly anything was under way at the kills");
+    assert!(counts["images acknowledged, whole"] > kills, "too few to mean anything");
+
+    let later = clock::now_micros() + TWO_HOURS_MICROS;
+    let swept = sweeper(&app).await.sweep(later).await.unwrap();
+    println!("one sweep, two hours later: {swept:?}");
+    for person in clients.iter().flat_map(|client| &client.people) {
+        if let Erasure::Acknowledged(receipt) = &person.erasure {
+            app.erased(receipt).await;
         }
     }
-    println!(
-        "{KILLS} kills: {} uploads acknowledged and all there, {cut_off} cut off, {shown} images shown, all whole",
-        acknowledged.len()
+    let (rows, objects) = (rows(&app).await.unwrap(), app.objects().await);
+    println!("then: {} rows, {} objects", rows.len(), objects.len());
+    assert_eq!(objects.difference(&rows).collect::<Vec<_>>(), Vec::<&String>::new(), "objects without a row");
+    assert_eq!(
+        rows.difference(&objects).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "rows without an object"
     );
-    assert!(acknowledged.len() >= KILLS, "too few uploads to mean anything: {}", acknowledged.len());
-    assert!(shown >= acknowledged.len());
-    assert!(cut_off > 0, "no upload was under way at any kill");
+}
+
+async fn sweeper(app: &TestApp) -> Sweeper {
+    let mut config = Config::default();
+    config.auth.jwt_secret = Secret::new(app.secret("jwt_secret"));
+    config.links.keys = vec![Secret::new(app.secret("link_key"))];
+    App::new(config, app.ledger().await, app.store(), true).unwrap().sweeper
+}
+
+/// The key of every object that the ledger says is there.
+async fn rows(app: &TestApp) -> Result<BTreeSet<String>, DbError> {
+    let Db::Sqlite { read, .. } = app.ledger().await else { unreachable!("the tests run on SQLite") };
+    let keys = "SELECT 'raw/' || key FROM blobs UNION SELECT 'originals/' || key FROM blobs
+                UNION SELECT 'incoming/' || incoming_key FROM uploads";
+    let keys: Vec<(String,)> = sqlx::query_as(keys).fetch_all(&read).await?;
+    let broken = "SELECT i.id FROM images i LEFT JOIN blobs b ON b.key = i.blob_key AND b.state = 'live'
+                  WHERE i.state = 'ready' AND b.key IS NULL";
+    let broken: Vec<(String,)> = sqlx::query_as(broken).fetch_all(&read).await?;
+    assert_eq!(broken, [], "images without bytes");
+    Ok(keys.into_iter().map(|(key,)| key).collect())
 }

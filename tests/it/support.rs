@@ -1,13 +1,13 @@
 //! The program as a test meets it: the real binary on free ports, and a client to talk to it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     error::Error,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -18,6 +18,11 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
+};
+use pinhole::{
+    config::Secret,
+    db::Db,
+    store::{self, Store},
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -117,6 +122,11 @@ impl TestApp {
         self.data.take().unwrap()
     }
 
+    /// `kill -9`, and a start on what is left.
+    pub fn restart(self) -> Self {
+        Self::start_on(self.kill(), &[])
+    }
+
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let sent =
@@ -198,6 +208,78 @@ impl TestApp {
         let form = files::form("x-boundary-x", parts);
         let upload = self.post("/v1/images").user(user).await;
         upload.header("content-type", "multipart/form-data; boundary=x-boundary-x").body(form).send().await
+    }
+
+    /// The request that sends bytes straight to the bucket as a grant says, its fields or headers
+    /// changed a little by `change`.
+    pub fn as_granted(
+        &self,
+        grant: &Value,
+        bytes: &[u8],
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) -> TestRequest<'_> {
+        let url = grant["url"].as_str().unwrap();
+        let said = if grant["method"] == "put" { &grant["headers"] } else { &grant["fields"] };
+        let mut said: BTreeMap<String, String> = serde_json::from_value(said.clone()).unwrap();
+        change(&mut said);
+        if grant["method"] == "put" {
+            let request = self.request("PUT", url).body(bytes.to_vec());
+            return said.iter().fold(request, |request, (name, value)| request.header(name, value));
+        }
+        let field = |name: &String| format!("Content-Disposition: form-data; name=\"{name}\"");
+        let heads: Vec<String> = said.keys().map(field).collect();
+        let mut parts: Vec<files::Part<'_>> =
+            heads.iter().zip(said.values()).map(|(head, value)| (head.as_str(), value.as_bytes())).collect();
+        parts.push(("Content-Disposition: form-data; name=\"file\"; filename=\"photo.jpg\"", bytes));
+        let form = files::form("x-boundary-x", &parts);
+        self.post(url).header("content-type", "multipart/form-data; boundary=x-boundary-x").body(form)
+    }
+
+    /// Waits until an erasure is done; its receipt.
+    pub async fn erased(&self, erasure: &str) -> Value {
+        let patience = Instant::now();
+        loop {
+            let receipt =
+                self.get(&format!("/v1/erasures/{erasure}")).service().send().await.expect(200).json();
+            if receipt["state"] == "done" {
+                return receipt;
+            }
+            assert!(patience.elapsed() < PATIENCE, "{receipt}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The bucket, as the program itself reaches it.
+    pub fn store(&self) -> Store {
+        Store::connect(&store::Settings {
+            endpoint: Some(self.s3_url.clone()),
+            public_endpoint: None,
+            region: "us-east-1".to_owned(),
+            bucket: "pinhole".to_owned(),
+            access_key_id: "pinhole-dev".to_owned(),
+            secret_access_key: Secret::new(self.secret("s3_secret_key")),
+            session_token: None,
+            force_path_style: true,
+            operation_timeout: PATIENCE,
+        })
+    }
+
+    /// The key of every object in the bucket.
+    pub async fn objects(&self) -> BTreeSet<String> {
+        let (store, mut keys, mut after) = (self.store(), BTreeSet::new(), String::new());
+        loop {
+            let page = store.list("", &after, 1000).await.unwrap();
+            keys.extend(page.objects.into_iter().map(|object| object.key));
+            match page.next {
+                Some(next) => after = next,
+                None => return keys,
+            }
+        }
+    }
+
+    /// The ledger, opened beside the program.
+    pub async fn ledger(&self) -> Db {
+        Db::open_sqlite(&self.data().join("pinhole.db")).await.unwrap()
     }
 
     /// Sends bytes as they are over a connection of their own, all of them before anything is read.

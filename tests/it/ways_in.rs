@@ -11,21 +11,9 @@ use crate::{
 
 const FORM: &str = "multipart/form-data; boundary=x-boundary-x";
 
-/// How many objects the bucket holds, whatever they are: one file each.
-fn objects(app: &TestApp) -> usize {
-    let mut count = 0;
-    let mut folders = vec![app.data().join("bucket")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(entry.path());
-            } else if entry.metadata().unwrap().len() > 0 && !entry.path().ends_with("cors.xml") {
-                count += 1;
-            }
-        }
-    }
-    count
+/// How many objects the bucket holds, whatever they are.
+async fn objects(app: &TestApp) -> usize {
+    app.objects().await.len()
 }
 
 /// A part of a form: its header and its content.
@@ -125,19 +113,19 @@ async fn equal_uploads_of_one_owner_are_stored_once() {
     let app = TestApp::start();
     let photo = jpeg(64, 48, 1);
     let first = app.upload("alice", photo.clone()).await;
-    let stored = objects(&app);
+    let stored = objects(&app).await;
     let second = app.upload("alice", photo.clone()).await;
     assert_ne!(first, second);
-    assert_eq!(objects(&app), stored, "the same bytes again");
+    assert_eq!(objects(&app).await, stored, "the same bytes again");
     let bobs = app.upload("bob", photo.clone()).await;
-    assert_eq!(objects(&app), stored + 2, "another owner's are his own");
+    assert_eq!(objects(&app).await, stored + 2, "another owner's are his own");
 
     // Each goes by itself; the bytes go with the last.
     app.request("DELETE", &format!("/v1/images/{first}")).user("alice").await.send().await.expect(204);
     let raw = app.get(&format!("/i/{second}/raw")).user("alice").await.send().await.expect(200);
     assert_eq!(raw.body, photo);
     app.request("DELETE", &format!("/v1/images/{second}")).user("alice").await.send().await.expect(204);
-    assert_eq!(objects(&app), stored, "bob's are left");
+    assert_eq!(objects(&app).await, stored, "bob's are left");
     let raw = app.get(&format!("/i/{bobs}/raw")).user("bob").await.send().await.expect(200);
     assert_eq!(raw.body, photo);
     // And can come again.
@@ -150,10 +138,6 @@ async fn grant(app: &TestApp, user: &str, upload: Value) -> Reply {
     app.post("/v1/uploads").user(user).await.json(&upload).send().await
 }
 
-fn strings(value: &Value) -> BTreeMap<String, String> {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
 /// Sends bytes as a grant says, changed a little by `change`; the bucket's status.
 async fn send(
     app: &TestApp,
@@ -161,20 +145,7 @@ async fn send(
     bytes: &[u8],
     change: impl Fn(&mut BTreeMap<String, String>),
 ) -> u16 {
-    let url = grant["url"].as_str().unwrap();
-    let request = if grant["method"] == "put" {
-        let mut headers = strings(&grant["headers"]);
-        change(&mut headers);
-        let request = app.request("PUT", url).body(bytes.to_vec());
-        headers.iter().fold(request, |request, (name, value)| request.header(name, value))
-    } else {
-        let mut fields = strings(&grant["fields"]);
-        change(&mut fields);
-        let mut parts: Vec<Part> = fields.iter().map(|(name, value)| text(name, value)).collect();
-        parts.push(file("file", bytes));
-        app.post(url).header("content-type", FORM).body(form_of(&parts))
-    };
-    request.send().await.status.as_u16()
+    app.as_granted(grant, bytes, change).send().await.status.as_u16()
 }
 
 async fn complete(app: &TestApp, user: &str, grant: &Value) -> Reply {
@@ -265,9 +236,22 @@ async fn the_bucket_takes_nothing_but_what_was_granted() {
 }
 
 #[tokio::test]
+async fn a_grant_that_ran_out_is_worth_nothing() {
+    let app = TestApp::start_with(&[("PINHOLE_UPLOAD__GRANT_SECS", "1")]);
+    let photo = jpeg(64, 48, 1);
+    for method in METHODS {
+        let granted = grant(&app, "alice", announced(method, &photo)).await.expect(201).json();
+        tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+        let status = send(&app, &granted, &photo, |_| {}).await;
+        assert!((400..500).contains(&status), "{method}: {status}");
+        complete(&app, "alice", &granted).await.expect_problem(409, "upload_missing");
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_are_not_what_was_promised_are_refused_and_removed() {
     let app = TestApp::start();
-    let before = objects(&app);
+    let before = objects(&app).await;
     let html = b"<!doctype html><script>alert(1)</script>".to_vec();
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>".to_vec();
     let cut = jpeg(64, 48, 1)[..300].to_vec();
@@ -281,7 +265,7 @@ async fn bytes_that_are_not_what_was_promised_are_refused_and_removed() {
             app.get(&path).user("alice").await.send().await.expect(404);
         }
     }
-    assert_eq!(objects(&app), before, "nothing is left");
+    assert_eq!(objects(&app).await, before, "nothing is left");
 }
 
 #[tokio::test]
@@ -312,9 +296,9 @@ async fn an_upload_is_its_owners_alone() {
     complete(&app, "bob", &granted).await.expect_problem(404, "not_found");
     app.request("DELETE", &path).user("bob").await.send().await.expect_problem(404, "not_found");
     app.post(&format!("{path}/complete")).send().await.expect_problem(401, "unauthenticated");
-    let before = objects(&app);
+    let before = objects(&app).await;
     app.request("DELETE", &path).user("alice").await.send().await.expect(204);
-    assert_eq!(objects(&app), before - 1, "what was sent is removed");
+    assert_eq!(objects(&app).await, before - 1, "what was sent is removed");
     complete(&app, "alice", &granted).await.expect_problem(404, "not_found");
     app.request("DELETE", &path).user("alice").await.send().await.expect_problem(404, "not_found");
 }
@@ -344,16 +328,16 @@ async fn a_grant_that_cannot_be_kept_is_not_given() {
 async fn what_nobody_uses_is_swept_out_of_ledger_and_bucket() {
     let app =
         TestApp::start_with(&[("PINHOLE_UPLOAD__UNATTACHED_SECS", "1"), ("PINHOLE_UPLOAD__SWEEP_SECS", "1")]);
-    let before = objects(&app);
+    let before = objects(&app).await;
     let attached = app.upload("alice", jpeg(64, 48, 1)).await;
     app.create_post("alice", "public", &[&attached]).await;
     app.upload("alice", jpeg(64, 48, 2)).await;
     // Until the sweeper comes by.
-    let mut left = objects(&app);
+    let mut left = objects(&app).await;
     let patience = std::time::Instant::now();
     while left != before + 2 && patience.elapsed() < crate::support::PATIENCE {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        left = objects(&app);
+        left = objects(&app).await;
     }
     assert_eq!(left, before + 2, "the attached image's two objects");
     app.get(&format!("/i/{attached}/original")).send().await.expect(200);
@@ -363,7 +347,7 @@ async fn what_nobody_uses_is_swept_out_of_ledger_and_bucket() {
 async fn an_erased_user_leaves_nothing() {
     let app = TestApp::start();
     app.set_follows("bob", "alice", true).await;
-    let before = objects(&app);
+    let before = objects(&app).await;
     let photo = jpeg(64, 48, 1);
     let image = app.upload("alice", photo.clone()).await;
     let post = app.create_post("alice", "public", &[&image]).await;
@@ -403,18 +387,12 @@ async fn an_erased_user_leaves_nothing() {
     app.get("/v1/profiles/alice").send().await.expect(404);
 
     // Soon: a receipt that says what was verified gone.
-    let path = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
-    let mut receipt = app.get(&path).service().send().await.expect(200).json();
-    let patience = std::time::Instant::now();
-    while receipt["state"] != "done" && patience.elapsed() < crate::support::PATIENCE {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        receipt = app.get(&path).service().send().await.expect(200).json();
-    }
-    assert_eq!(receipt["state"], "done", "{receipt}");
+    let receipt = app.erased(receipt["id"].as_str().unwrap()).await;
     assert_eq!(receipt["verified_gone"], 2, "{receipt}");
     assert!(receipt["done_at"].is_string());
+    let path = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
     app.get(&path).user("bob").await.send().await.expect(403);
-    assert_eq!(objects(&app), before + 2, "bob's own copy is all there is");
+    assert_eq!(objects(&app).await, before + 2, "bob's own copy is all there is");
     app.get(&format!("/i/{bobs}/raw")).user("bob").await.send().await.expect(200);
     app.get(&format!("/v1/posts/{post}")).send().await.expect(404);
 

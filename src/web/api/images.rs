@@ -148,7 +148,7 @@ pub(in crate::web) async fn delete(cx: &Context<'_>, id: &str) -> Answer {
     let blob = deleted.ok_or(Denial::Unknown)?;
     cx.app.variants.forget(image);
     // From here on nobody is shown the image; objects that cannot be removed now are swept later.
-    if let Err(error) = cx.app.sweeper.sweep_blob(&blob).await {
+    if let Err(error) = cx.app.sweeper.sweep_blob(&blob, clock::now_micros()).await {
         tracing::warn!(%image, "the objects of a deleted image are still there: {error}");
     }
     Ok(no_content())

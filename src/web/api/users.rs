@@ -67,7 +67,7 @@ pub(in crate::web) async fn erase(cx: &Context<'_>, user: &str) -> Answer {
     if !row.done {
         let (sweeper, row) = (cx.app.sweeper.clone(), row.clone());
         tokio::spawn(async move {
-            if let Err(error) = sweeper.erase_user(&row).await {
+            if let Err(error) = sweeper.erase_user(&row, clock::now_micros()).await {
                 tracing::warn!("the erasure goes on with the next sweep: {error}");
             }
         });
