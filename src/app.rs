@@ -95,7 +95,7 @@ impl App {
                 config.upload.clone(),
                 config.quota,
             ),
-            sweeper: Sweeper::new(db.clone(), store.clone(), variants.clone()),
+            sweeper: Sweeper::new(db.clone(), store.clone(), Some(variants.clone())),
             variants,
             metrics,
             keyed: Gate::new(keyed, 0),

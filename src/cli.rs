@@ -1,6 +1,7 @@
 //! The command line: one command a file.
 
 mod dev;
+mod sweep;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::Args),
+    Sweep(sweep::Args),
 }
 
 /// Why a command failed: one line that says what to change.
@@ -43,6 +45,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Command::Dev(args) => dev::run(&args),
+            Command::Sweep(args) => sweep::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -32,6 +32,8 @@ pub struct Config {
     pub work: Work,
     /// Requests that may be repeated.
     pub idempotency: Idempotency,
+    /// What a reconciliation of bucket and ledger may delete.
+    pub sweep: Sweep,
 }
 
 /// `[server]`
@@ -276,6 +278,26 @@ impl Default for Idempotency {
     }
 }
 
+/// `[sweep]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sweep {
+    /// Seconds that an object without a row in the ledger is left alone after it was written.
+    pub grace_secs: u64,
+    /// The share, in percent, of objects that may be without their row, or rows without their objects,
+    /// before nothing is touched: so much is no accident, but a wrong database or bucket.
+    pub max_disagreement_percent: u8,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { grace_secs: 24 * 60 * 60, max_disagreement_percent: 10 }
+    }
+}
+
+/// The shortest grace period: longer than a write to the bucket ever takes, and than the bucket's clock
+/// may differ from ours.
+const MIN_GRACE_SECS: u64 = 3600;
 /// The shortest reservation: whoever holds one must be done, or have failed, before it ends.
 const MIN_RESERVED_SECS: u64 = 300;
 
@@ -347,6 +369,21 @@ impl Config {
             (self.upload.max_pixels > 0, "upload.max_pixels", "must be at least 1"),
             (self.transform.max_pixels > 0, "transform.max_pixels", "must be at least 1"),
             (self.transform.max_side > 0, "transform.max_side", "must be at least 1"),
+            (
+                self.sweep.grace_secs >= MIN_GRACE_SECS,
+                "sweep.grace_secs",
+                "must be at least 3600, more than a write to the bucket ever takes",
+            ),
+            (
+                self.sweep.grace_secs > self.upload.reserved_secs,
+                "sweep.grace_secs",
+                "must exceed upload.reserved_secs, for which an upload may go on",
+            ),
+            (
+                self.sweep.max_disagreement_percent <= 100,
+                "sweep.max_disagreement_percent",
+                "must not exceed 100",
+            ),
             (self.work.fetches > 0, "work.fetches", "must be at least 1"),
             (self.work.keyed > 0, "work.keyed", "must be at least 1"),
             (self.idempotency.keep_secs > 0, "idempotency.keep_secs", "must be at least 1"),

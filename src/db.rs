@@ -13,6 +13,7 @@ pub mod idempotency;
 pub mod images;
 mod migrations;
 pub mod posts;
+pub mod survey;
 pub mod uploads;
 pub mod users;
 

@@ -12,7 +12,7 @@
 //! | [`error`] | what went wrong inside becomes what the outside is told |
 //! | [`identity`] | who asks: a user by token, a service by key, or nobody |
 //! | [`ingest`] | the one way in: sniff, strip, decode, hash, publish |
-//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure |
+//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling |
 //! | [`variants`] | renditions, each made once |
 //! | [`store`] | the private bucket, and the embedded one of `dev` |
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |

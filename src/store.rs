@@ -17,7 +17,7 @@ mod multipart;
 mod post_policy;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{ops::RangeInclusive, sync::Arc};
 

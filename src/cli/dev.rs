@@ -1,6 +1,7 @@
 //! `pinhole dev`: everything in one process, to try and to develop against.
 
-mod data;
+mod bucket;
+pub(super) mod data;
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,6 +11,7 @@ use tokio::{
     sync::watch,
 };
 
+pub(super) use self::bucket::Bucket;
 use super::Failure;
 use crate::{
     app::App,
@@ -18,15 +20,8 @@ use crate::{
     db::{Db, users},
     id::UserId,
     identity, server,
-    store::{self, Store, embedded},
     web::{self, demo},
 };
-
-/// The embedded bucket's name and the name of its only key.
-const BUCKET: &str = "pinhole";
-const ACCESS_KEY_ID: &str = "pinhole-dev";
-/// How long one operation on the embedded bucket may take.
-const BUCKET_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs everything in one process: database, bucket, demo page and demo users.
 ///
@@ -72,30 +67,11 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let s3 = bind("--s3-listen", args.s3_listen).await?;
     let ops = bind("--ops-listen", args.ops_listen).await?;
     let config = config(&main, data.secrets())?;
-    let limits = server::Limits {
-        max_connections: config.server.max_connections,
-        header_timeout: Duration::from_secs(config.server.header_timeout_secs),
-        drain: Duration::from_secs(config.server.drain_secs),
-    };
+    let limits = limits(&config);
     let ready_to_stop = stop_signal()?;
 
-    let s3_url = format!("http://{}", address(&s3)?);
-    let secret_key = &data.secrets().s3_secret_key;
-    let bucket =
-        embedded::Server::open(&data.bucket(), ACCESS_KEY_ID, secret_key).map_err(Failure::failed)?;
-    let (stop_bucket, bucket_stops) = watch::channel(false);
-    let bucket = tokio::spawn(bucket.serve(s3, limits, bucket_stops));
-    let store = Store::connect(&store::Settings {
-        endpoint: Some(s3_url.clone()),
-        public_endpoint: None,
-        region: "us-east-1".to_owned(),
-        bucket: BUCKET.to_owned(),
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret_access_key: secret_key.clone(),
-        session_token: None,
-        force_path_style: true,
-        operation_timeout: BUCKET_TIMEOUT,
-    });
+    let bucket = Bucket::serve(&data, s3, limits)?;
+    let (store, s3_url) = (bucket.store.clone(), bucket.url.clone());
     store.ensure_bucket().await.map_err(Failure::failed)?;
     // A page of the API's origin may send uploads straight to the bucket, which has another.
     store.put_cors(&[&config.server.public_url]).await.map_err(Failure::failed)?;
@@ -130,10 +106,18 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     app.finish_keyed(give_up).await;
     // Killed anywhere, a sweep is done again.
     sweeping.abort();
-    let _ = stop_bucket.send(true);
-    let _ = bucket.await;
+    bucket.stop().await;
     db.close().await;
     Ok(())
+}
+
+/// What connections get.
+pub(super) fn limits(config: &Config) -> server::Limits {
+    server::Limits {
+        max_connections: config.server.max_connections,
+        header_timeout: Duration::from_secs(config.server.header_timeout_secs),
+        drain: Duration::from_secs(config.server.drain_secs),
+    }
 }
 
 /// The settings of dev: more is allowed than in production, and the data folder's own secrets are
@@ -188,7 +172,7 @@ fn announce(args: &Args, main: &TcpListener, s3_url: &str, ops: &TcpListener) ->
         "pinhole dev is ready.
 
   demo page, API, images   {url}/
-  bucket (S3)              {s3_url}/{BUCKET}   (key id {ACCESS_KEY_ID}; its secret is in {secrets})
+  bucket (S3)              {s3_url}/{bucket}   (key id {key_id}; its secret is in {secrets})
   operations               http://{ops}/livez /readyz /metrics
   data                     {data}
 
@@ -201,6 +185,8 @@ Try:
 
 Ctrl-C stops it.
 ",
+        bucket = bucket::NAME,
+        key_id = bucket::ACCESS_KEY_ID,
         secrets = data::secrets_path(&args.data).display(),
         data = args.data.display(),
         users = demo::USERS.join(", "),

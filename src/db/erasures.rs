@@ -84,6 +84,11 @@ pub async fn running(conn: &mut Conn, limit: i64) -> Result<Vec<ErasureRow>, DbE
     all!(conn, ErasureTuple, sql, limit)?.into_iter().map(read).collect()
 }
 
+/// How many erasures are not done.
+pub async fn count_running(conn: &mut Conn) -> Result<i64, DbError> {
+    Ok(one!(conn, (i64,), "SELECT COUNT(*) FROM erasures WHERE state = 'running'")?.0)
+}
+
 /// Deletes what a user said, whom he knew, and what he called his files.
 pub async fn forget_social(conn: &mut Conn, user: &UserId) -> Result<(), DbError> {
     let user = user.as_str();

@@ -422,6 +422,11 @@ pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<(Im
         .collect()
 }
 
+/// How many images [`due`] has in all.
+pub async fn count_due(conn: &mut Conn, now_micros: i64) -> Result<i64, DbError> {
+    Ok(one!(conn, (i64,), "SELECT COUNT(*) FROM images WHERE deadline <= $1", now_micros)?.0)
+}
+
 /// Kills all outstanding links. False when there is no such image of the owner's.
 pub async fn revoke(
     conn: &mut Conn,

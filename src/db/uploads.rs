@@ -61,11 +61,11 @@ pub async fn insert(conn: &mut Conn, upload: &UploadRow) -> Result<(), DbError> 
 }
 
 macro_rules! select_upload {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
             "SELECT image_id, owner_id, method, incoming_key, content_type, bytes, sha256, granted_until
              FROM uploads WHERE ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -82,14 +82,23 @@ pub async fn get(conn: &mut Conn, image: ImageId, owner: &UserId) -> Result<Opti
     row.map(read).transpose()
 }
 
+/// What makes an upload due.
+macro_rules! is_due {
+    () => {
+        "granted_until <= $1 AND NOT EXISTS (
+            SELECT 1 FROM images i WHERE i.id = image_id AND i.state IN ('reserved', 'uploaded'))"
+    };
+}
+
 /// Uploads that are over, one way or the other, and whose client cannot write any more.
 pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<UploadRow>, DbError> {
-    let sql = select_upload!(
-        "granted_until <= $1 AND NOT EXISTS (
-            SELECT 1 FROM images i WHERE i.id = image_id AND i.state IN ('reserved', 'uploaded'))
-         ORDER BY granted_until LIMIT $2"
-    );
+    let sql = select_upload!(is_due!(), " ORDER BY granted_until LIMIT $2");
     all!(conn, UploadTuple, sql, now_micros, limit)?.into_iter().map(read).collect()
+}
+
+/// How many uploads [`due`] has in all.
+pub async fn count_due(conn: &mut Conn, now_micros: i64) -> Result<i64, DbError> {
+    Ok(one!(conn, (i64,), concat!("SELECT COUNT(*) FROM uploads WHERE ", is_due!()), now_micros)?.0)
 }
 
 /// All of a user's uploads, for erasing them.

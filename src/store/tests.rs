@@ -1,6 +1,6 @@
 //! Round trips: the real client against the embedded server, over a real socket.
 
-mod bench;
+pub(crate) mod bench;
 mod browser;
 mod grants;
 mod parts;
@@ -20,7 +20,7 @@ use super::{embedded::Server, *};
 use crate::{config::Secret, id::BlobKey, server::Limits};
 
 /// An embedded server on a free port.
-struct Running {
+pub(crate) struct Running {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     ended: JoinHandle<()>,
@@ -41,7 +41,7 @@ impl Running {
         Self { address, stop, ended }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(true).unwrap();
         self.ended.await.unwrap();
     }
@@ -62,12 +62,18 @@ fn settings(address: SocketAddr) -> Settings {
 }
 
 /// A server on a fresh folder, and a store with its bucket.
-async fn bucket() -> (TempDir, Running, Store) {
+pub(crate) async fn bucket() -> (TempDir, Running, Store) {
     let root = TempDir::new().unwrap();
     let server = Running::start(root.path()).await;
     let store = Store::connect(&settings(server.address));
     store.ensure_bucket().await.unwrap();
     (root, server, store)
+}
+
+/// Writes an object under any key, as pinhole itself never would.
+pub(crate) async fn plant(store: &Store, key: &str, bytes: &'static str) {
+    let put = store.client.put_object().bucket(&store.settings.bucket).key(key);
+    put.body(ByteStream::from_static(bytes.as_bytes())).send().await.unwrap();
 }
 
 fn original() -> Object {

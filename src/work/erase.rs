@@ -48,7 +48,7 @@ impl Sweeper {
                 images::erase(&mut tx, image, now_micros).await?;
                 images::set_failed(&mut tx, image, State::Deleted).await?;
                 tx.commit().await?;
-                self.variants.forget(image);
+                self.forget(image);
             }
         }
         let uploads = uploads::of_user(&mut self.db.read().await?, user, MAX_ROWS).await?;

@@ -31,7 +31,7 @@ const UPLOAD_SLACK_SECS: u64 = 15 * 60;
 pub struct Sweeper {
     pub(super) db: Db,
     store: Store,
-    pub(super) variants: Variants,
+    variants: Option<Variants>,
 }
 
 /// What a sweep did.
@@ -51,6 +51,19 @@ pub struct Swept {
     pub failed: u64,
 }
 
+/// What the ledger says is over, for who looks and does not sweep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Due {
+    /// Images whose deadline has passed, unused or never finished.
+    pub images: i64,
+    /// Places in the bucket where a client could write, and cannot any more.
+    pub uploads: i64,
+    /// Blobs that are to be looked at; those that nothing uses go.
+    pub blobs: i64,
+    /// Erasures that are not done.
+    pub erasures: i64,
+}
+
 /// Why a sweep stopped; the next one goes on.
 #[derive(Debug, Error)]
 pub enum SweepError {
@@ -66,8 +79,8 @@ pub enum SweepError {
 }
 
 impl Sweeper {
-    /// A sweeper of this ledger and bucket.
-    pub fn new(db: Db, store: Store, variants: Variants) -> Self {
+    /// A sweeper of this ledger and bucket, and of what this process has in memory, if it serves images.
+    pub fn new(db: Db, store: Store, variants: Option<Variants>) -> Self {
         Self { db, store, variants }
     }
 
@@ -95,6 +108,18 @@ impl Sweeper {
         self.blobs(now_micros, &mut swept).await?;
         self.keys(now_micros, &mut swept).await?;
         Ok(swept)
+    }
+
+    /// Counts what [`Sweeper::sweep`] would take on, and changes nothing. It may take more: what ends an
+    /// image lets go of its blob.
+    pub async fn due(&self, now_micros: i64) -> Result<Due, DbError> {
+        let conn = &mut self.db.read().await?;
+        Ok(Due {
+            images: images::count_due(conn, now_micros).await?,
+            uploads: uploads::count_due(conn, clock::before(now_micros, UPLOAD_SLACK_SECS)).await?,
+            blobs: blobs::count_due(conn, now_micros).await?,
+            erasures: erasures::count_running(conn).await?,
+        })
     }
 
     /// Removes one blob if nothing uses it: what was let go a moment ago need not wait.
@@ -148,8 +173,15 @@ impl Sweeper {
             images::abandon(&mut tx, image, now_micros).await?
         };
         tx.commit().await?;
-        self.variants.forget(image);
+        self.forget(image);
         Ok(ended)
+    }
+
+    /// Drops what memory holds of an image that is gone.
+    pub(super) fn forget(&self, image: ImageId) {
+        if let Some(variants) = &self.variants {
+            variants.forget(image);
+        }
     }
 
     async fn uploads(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {

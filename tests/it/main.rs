@@ -11,5 +11,6 @@ mod files;
 mod idempotency;
 mod readme;
 mod support;
+mod sweep;
 mod upload;
 mod ways_in;

@@ -1,0 +1,212 @@
+//! `pinhole sweep` as a program: what it says, what it does, and what it leaves alone.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use pinhole::{
+    config::Secret,
+    id::BlobKey,
+    store::{Kind, Named as _, Object, ObjectName, Settings, Store},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{TestApp, jpeg};
+
+/// Images in a folder: so many that one object more or less is a small share.
+const IMAGES: u8 = 6;
+
+/// A `pinhole dev` with some images of alice's.
+async fn dev_with_images() -> (TestApp, Vec<String>) {
+    let app = TestApp::start();
+    let mut images = Vec::new();
+    for seed in 0..IMAGES {
+        images.push(app.upload("alice", jpeg(64, 48, seed)).await);
+    }
+    (app, images)
+}
+
+/// A client of a running one's bucket, as an operator would have.
+fn store(app: &TestApp) -> Store {
+    Store::connect(&Settings {
+        endpoint: Some(app.s3_url.clone()),
+        public_endpoint: None,
+        region: "us-east-1".into(),
+        bucket: "pinhole".into(),
+        access_key_id: "pinhole-dev".into(),
+        secret_access_key: Secret::new(app.secret("s3_secret_key")),
+        session_token: None,
+        force_path_style: true,
+        operation_timeout: Duration::from_secs(20),
+    })
+}
+
+async fn plant(app: &TestApp) -> ObjectName {
+    let orphan = Object::raw(&BlobKey::random(), "image/png");
+    store(app).put(&orphan, Bytes::from_static(b"abc")).await.unwrap();
+    orphan.name()
+}
+
+/// The embedded bucket's files, one an object.
+fn objects(data: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(data.join("bucket/buckets/pinhole")).unwrap().map(Result::unwrap);
+    files.map(|file| (file.path().display().to_string(), fs::read(file.path()).unwrap())).collect()
+}
+
+/// Makes every object in a stopped folder look as if it had been written in 2001.
+fn age(data: &Path) {
+    for (path, mut file) in objects(data) {
+        let mark = b"\"modified_micros\":";
+        let at = file.windows(mark.len()).rposition(|window| window == mark).unwrap() + mark.len();
+        file[at..at + 16].copy_from_slice(b"1000000000000000");
+        fs::write(path, file).unwrap();
+    }
+}
+
+/// Stops it in peace, so that its database is one file; what is left is the data folder.
+fn stop(mut app: TestApp) -> TempDir {
+    app.signal("TERM");
+    assert_eq!(app.wait(), Some(0));
+    app.kill()
+}
+
+fn sweep(data: &Path, flags: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+    command.env_clear().arg("sweep").arg("--data").arg(data).args(flags).output().unwrap()
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}{err}");
+    assert!(!err.contains("panicked"), "{err}");
+    (out, err)
+}
+
+#[track_caller]
+fn report(output: &Output, code: i32) -> Value {
+    serde_json::from_str(&expect(output, code).0).unwrap()
+}
+
+/// Starts on what a sweep left, and sees every image.
+async fn expect_images(data: TempDir, images: &[String]) {
+    let app = TestApp::start_on(data, &[]);
+    for image in images {
+        app.get(&format!("/i/{image}/width=32")).user("alice").await.send().await.expect(200).image();
+        app.get(&format!("/i/{image}/raw")).user("alice").await.send().await.expect(200).image();
+    }
+}
+
+#[tokio::test]
+async fn an_old_orphan_goes_a_young_one_stays_and_images_are_untouched() {
+    let (app, images) = dev_with_images().await;
+    let orphan = plant(&app).await;
+
+    let (_, err) = expect(&sweep(&app.data(), &[]), 1);
+    assert!(err.contains("another pinhole dev is using this folder"), "{err}");
+
+    let data = app.kill();
+    let all = objects(data.path());
+    let young = report(&sweep(data.path(), &["--json"]), 0);
+    assert_eq!(young["kinds"][0]["young"]["objects"], 1, "{young}");
+    assert_eq!(objects(data.path()), all);
+
+    age(data.path());
+    let aged = objects(data.path());
+    let ledger = fs::read(data.path().join("pinhole.db")).unwrap();
+    let (text, _) = expect(&sweep(data.path(), &["--dry-run"]), 0);
+    assert!(
+        text.contains(&format!("orphan, not deleted: {} (3 bytes, written 2001-", orphan.key())),
+        "{text}"
+    );
+    assert_eq!(objects(data.path()), aged);
+    assert!(fs::read(data.path().join("pinhole.db")).unwrap() == ledger, "the ledger is as it was");
+
+    let mended = report(&sweep(data.path(), &["--json"]), 0);
+    assert_eq!(mended["kinds"][0]["deleted"]["objects"], 1, "{mended}");
+    assert_eq!(mended["kinds"][0]["matched"]["objects"], IMAGES, "{mended}");
+    assert_eq!(objects(data.path()).len(), aged.len() - 1);
+    let (text, _) = expect(&sweep(data.path(), &[]), 0);
+    assert!(text.contains("orphans: 0 (0 bytes), 0 deleted"), "{text}");
+    expect_images(data, &images).await;
+}
+
+#[tokio::test]
+async fn a_lost_object_is_named_with_its_image_until_it_is_back() {
+    let (app, images) = dev_with_images().await;
+    let store_of_app = store(&app);
+    let listed = store_of_app.list(Kind::Original.prefix(), "", 1).await.unwrap().objects.remove(0);
+    let name = ObjectName::parse(&listed.key).unwrap();
+    let lost = Object::original(&name.key, "image/jpeg");
+    let backup = store_of_app.get(&lost, listed.bytes).await.unwrap();
+    store_of_app.delete(&[name]).await.unwrap();
+
+    let data = app.kill();
+    for flags in [&["--dry-run"][..], &[]] {
+        let (out, err) = expect(&sweep(data.path(), flags), 1);
+        let line = out.lines().find(|line| line.starts_with("MISSING")).expect("a finding");
+        assert!(line.contains(&listed.key) && line.contains("alice"), "{line}");
+        assert!(images.iter().any(|image| line.contains(image)), "{line}");
+        assert!(err.contains("missing from the bucket: 1 objects"), "{err}");
+        assert_eq!(err.trim_end().lines().count(), 1, "{err}");
+    }
+
+    let app = TestApp::start_on(data, &[]);
+    store(&app).put(&lost, backup).await.unwrap();
+    let data = app.kill();
+    expect(&sweep(data.path(), &[]), 0);
+    expect_images(data, &images).await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_not_the_buckets_deletes_nothing() {
+    let (app, images) = dev_with_images().await;
+    let (data, other) = (stop(app), stop(TestApp::start()));
+    age(data.path());
+    let all = objects(data.path());
+    let (database, own) = (data.path().join("pinhole.db"), data.path().join("own.db"));
+    fs::rename(&database, &own).unwrap();
+    fs::copy(other.path().join("pinhole.db"), &database).unwrap();
+
+    let count = all.len().to_string();
+    for flags in [&[][..], &["--force", "3"], &["--dry-run"]] {
+        let (_, err) = expect(&sweep(data.path(), flags), 1);
+        assert!(err.contains(&format!("disagree about {count} of {count} objects")), "{err}");
+        assert!(err.contains(&format!("--force {count}")), "{err}");
+        assert_eq!(objects(data.path()), all);
+    }
+
+    fs::rename(&own, &database).unwrap();
+    expect(&sweep(data.path(), &[]), 0);
+    expect_images(data, &images).await;
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = folder.path().join("absent");
+    let (_, err) = expect(&sweep(&absent, &[]), 1);
+    assert!(err.contains("no pinhole dev has run here"), "{err}");
+    assert!(!absent.exists(), "nothing was made");
+    expect(&sweep(&absent, &["--dry-run", "--force", "1"]), 2);
+    expect(&sweep(&absent, &["--force", "all"]), 2);
+
+    for (variable, value) in [
+        ("PINHOLE_SWEEP__GRACE_SECS", "3599"),
+        ("PINHOLE_SWEEP__GRACE_SECS", "3600"),
+        ("PINHOLE_SWEEP__MAX_DISAGREEMENT_PERCENT", "101"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+        let output =
+            command.env_clear().env(variable, value).arg("sweep").arg("--data").arg(&absent).output();
+        let (_, err) = expect(&output.unwrap(), 2);
+        assert!(err.contains(&variable["PINHOLE_".len()..].to_lowercase().replace("__", ".")), "{err}");
+    }
+}
