@@ -148,6 +148,7 @@ impl TestApp {
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            patience: PATIENCE,
         }
     }
 
@@ -325,6 +326,7 @@ pub struct TestRequest<'a> {
     url: String,
     headers: HeaderMap,
     body: Bytes,
+    patience: Duration,
 }
 
 impl TestRequest<'_> {
@@ -353,6 +355,12 @@ impl TestRequest<'_> {
         self
     }
 
+    /// Waits longer for the answer than is usual.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     pub async fn send(self) -> Reply {
         self.try_send().await.unwrap()
     }
@@ -369,7 +377,7 @@ impl TestRequest<'_> {
             let body = body.collect().await?.to_bytes();
             Ok(Reply { status: parts.status, headers: parts.headers, body })
         };
-        tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")
+        tokio::time::timeout(self.patience, answer).await.expect("an answer in time")
     }
 }
 
