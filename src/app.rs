@@ -17,7 +17,7 @@ use crate::{
     ingest::Ingest,
     link::{KeyRing, KeyRingError},
     metrics::Metrics,
-    render::Limits,
+    render::{Catalogue, Limits},
     store::{Store, StoreError},
     variants::Variants,
     work::Sweeper,
@@ -36,6 +36,8 @@ pub struct App {
     pub ingest: Ingest,
     /// The way out.
     pub variants: Variants,
+    /// The presets and watermarks that options may name.
+    pub catalogue: Catalogue,
     /// What takes out what is over.
     pub sweeper: Sweeper,
     /// The keys of signed links.
@@ -97,6 +99,7 @@ impl App {
             ),
             sweeper: Sweeper::new(db.clone(), store.clone(), Some(variants.clone())),
             variants,
+            catalogue: Catalogue::default(),
             metrics,
             keyed: Gate::new(keyed, 0),
             config,

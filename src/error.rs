@@ -303,7 +303,9 @@ impl From<GateError> for Error {
 impl From<&RenderError> for Error {
     fn from(error: &RenderError) -> Self {
         match error {
-            RenderError::OutputTooLarge { .. } => Self::bad_request("bad_options", sentence(&error)),
+            RenderError::OutputTooLarge { .. } | RenderError::NothingLeft(_) => {
+                Self::bad_request("bad_options", sentence(&error))
+            }
             _ => Self::internal(error),
         }
     }
