@@ -1,5 +1,7 @@
 //! Everything shared, built once and passed explicitly.
 
+pub mod catalogue;
+
 use std::{
     num::NonZeroUsize,
     sync::atomic::{AtomicBool, Ordering},
@@ -62,6 +64,9 @@ pub enum StartError {
     /// The secrets of identity are unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A preset or a watermark is unusable.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::LoadError),
 }
 
 impl App {
@@ -99,7 +104,7 @@ impl App {
             ),
             sweeper: Sweeper::new(db.clone(), store.clone(), Some(variants.clone())),
             variants,
-            catalogue: Catalogue::default(),
+            catalogue: catalogue::load(&config.transform)?,
             metrics,
             keyed: Gate::new(keyed, 0),
             config,

@@ -3,6 +3,10 @@
 //! A setting is found, from weak to strong: default, file, environment. The variable of
 //! `server.public_url` is `PINHOLE_SERVER__PUBLIC_URL`.
 
+mod presets;
+
+pub use presets::{Presets, Watermark, Watermarks};
+
 use std::{convert::Infallible, fmt, path::Path, str::FromStr};
 
 use serde::{Deserialize, Deserializer};
@@ -175,6 +179,10 @@ pub struct Transform {
     pub max_side: u32,
     /// The most pixels that are ever rendered.
     pub max_pixels: u64,
+    /// Option strings by name.
+    pub presets: Presets,
+    /// Pictures to lay over others, by name.
+    pub watermarks: Watermarks,
 }
 
 impl Default for Transform {
@@ -184,6 +192,8 @@ impl Default for Transform {
             widths: vec![64, 128, 256, 320, 400, 640, 800, 960, 1200, 1600, 1920, 2400],
             max_side: 16_384,
             max_pixels: 40_000_000,
+            presets: Presets::new(),
+            watermarks: Watermarks::new(),
         }
     }
 }
@@ -194,7 +204,7 @@ impl Default for Transform {
 pub enum Unsigned {
     /// Any options.
     Any,
-    /// A listed width, in any format.
+    /// A listed width, in any format, or a preset.
     Listed,
     /// The original alone.
     None,
