@@ -9,6 +9,7 @@ mod dev;
 mod durability;
 mod files;
 mod idempotency;
+mod options;
 mod readme;
 mod support;
 mod sweep;
