@@ -9,6 +9,7 @@ mod dev;
 mod durability;
 mod files;
 mod readme;
+mod serve;
 mod support;
 mod sweep;
 mod upload;
