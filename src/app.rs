@@ -7,6 +7,7 @@ use std::{
 };
 
 use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     config::{Config, Work},
@@ -43,6 +44,8 @@ pub struct App {
     pub identity: Identity,
     /// What an operator can measure.
     pub metrics: Metrics,
+    /// Room for requests with an idempotency key, which go on when their clients hang up.
+    pub keyed: Gate,
     /// Whether this is `pinhole dev`: demo page, demo users, loopback hosts alone.
     pub dev: bool,
     draining: AtomicBool,
@@ -69,7 +72,7 @@ impl App {
             max_output_side: config.transform.max_side,
             max_output_pixels: config.transform.max_pixels,
         };
-        let Work { renders, renders_waiting, ingests, ingests_waiting, fetches, fetches_waiting } =
+        let Work { renders, renders_waiting, ingests, ingests_waiting, fetches, fetches_waiting, keyed } =
             config.work;
         let ingests = Gate::new(one_a_core(ingests), ingests_waiting);
         let variants = Variants::new(
@@ -95,6 +98,7 @@ impl App {
             sweeper: Sweeper::new(db.clone(), store.clone(), Some(variants.clone())),
             variants,
             metrics,
+            keyed: Gate::new(keyed, 0),
             config,
             db,
             store,
@@ -111,6 +115,14 @@ impl App {
     /// Whether it is being shut down.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits for requests with an idempotency key whose clients have hung up, so that their outcomes are
+    /// kept. Nobody may be accepting requests any more.
+    pub async fn finish_keyed(&self, give_up: Instant) {
+        if timeout_at(give_up, self.keyed.empty()).await.is_err() {
+            tracing::warn!("requests with an idempotency key were still under way; they are cut off");
+        }
     }
 
     /// Whether the ledger and the bucket answer.

@@ -6,6 +6,7 @@
 mod bucket;
 mod database;
 mod delivery;
+mod idempotency;
 mod list;
 mod rights;
 mod secret;
@@ -23,6 +24,7 @@ pub use self::{
     bucket::Bucket,
     database::{Database, Place},
     delivery::{Cache, Transform, Unsigned},
+    idempotency::Idempotency,
     rights::{Auth, Follows, Links},
     secret::Secret,
     server::{Role, Server},
@@ -57,6 +59,8 @@ pub struct Config {
     pub cache: Cache,
     /// How much work at once.
     pub work: Work,
+    /// Requests that may be repeated.
+    pub idempotency: Idempotency,
     /// What a reconciliation of bucket and ledger may delete.
     pub sweep: Sweep,
 }
@@ -177,6 +181,9 @@ impl Config {
                 "must not exceed 100",
             ),
             (self.work.fetches > 0, "work.fetches", "must be at least 1"),
+            (self.work.keyed > 0, "work.keyed", "must be at least 1"),
+            (self.idempotency.keep_secs > 0, "idempotency.keep_secs", "must be at least 1"),
+            (self.idempotency.lease_secs > 0, "idempotency.lease_secs", "must be at least 1"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
             Some((_, setting, rule)) => Err(ConfigError::Value(setting, rule)),

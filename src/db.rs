@@ -9,6 +9,7 @@ mod query;
 pub mod blobs;
 pub mod erasures;
 pub mod facts;
+pub mod idempotency;
 pub mod images;
 mod lock;
 mod migrations;

@@ -145,6 +145,25 @@ impl Error {
         )
     }
 
+    /// 409: the first request with this idempotency key is still under way.
+    pub fn idempotency_key_in_use() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "idempotency_key_in_use",
+            "A request with this Idempotency-Key is under way; send yours again in a moment.",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS))
+    }
+
+    /// 422: the idempotency key named another request before.
+    pub fn idempotency_key_reused() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "You sent this Idempotency-Key with another request; choose a new key for this one.",
+        )
+    }
+
     /// 429: as many uploads are open as one user may have.
     pub fn too_many_uploads(max: i64) -> Self {
         Self::new(
@@ -168,6 +187,11 @@ impl Error {
     pub fn internal(log: &dyn std::fmt::Display) -> Self {
         tracing::error!("{log}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed here; it has been logged.")
+    }
+
+    /// 503: it was given up after as long as a request may take.
+    pub fn took_too_long() -> Self {
+        Self::unavailable("took_too_long", "The request took too long and was given up; send it again.")
     }
 
     /// 503: try again soon.

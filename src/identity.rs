@@ -275,6 +275,15 @@ fn presented(headers: &HeaderMap) -> Result<Presented<'_>, Error> {
         .map_or(Presented::Nothing, |(_, token)| Presented::Cookie(token)))
 }
 
+/// The hash of the service key that was presented, as [`service_key_hash`] has it: what tells services
+/// apart. Whether it is a good one is for [`Identity::caller`] to say.
+pub fn presented_key_hash(headers: &HeaderMap) -> Option<String> {
+    match presented(headers) {
+        Ok(Presented::Bearer(token)) if !token.contains('.') => Some(service_key_hash(token)),
+        _ => None,
+    }
+}
+
 /// The hash of a service key, as `auth.service_key_hashes` holds it.
 pub fn service_key_hash(key: &str) -> String {
     hex(&Sha256::digest(key.as_bytes()))

@@ -7,8 +7,10 @@ mod deliver;
 pub mod demo;
 mod form;
 mod headers;
+mod idempotency;
 pub mod ops;
 mod route;
+mod sent;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use hyper::body::Incoming;
 use crate::{app::App, clock, db::users, error::Error, identity::Caller, store::StoreError};
 
 use route::Route;
+use sent::Sent;
 
 /// A response's body: bytes at hand, or a stream from the bucket.
 pub type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, StoreError>>;
@@ -64,6 +67,16 @@ impl Context<'_> {
 
 /// Answers one request.
 pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
+    if !idempotency::is_asked_for(request.method(), request.headers()) {
+        return respond(app, request).await;
+    }
+    // A client that hangs up ends its connection's task. This one goes on, so that what it did is known
+    // when the client asks again.
+    let answered = tokio::spawn(respond(app, request)).await;
+    answered.unwrap_or_else(|error| Error::internal(&error).into_response().map(full))
+}
+
+async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let (parts, mut body) = request.into_parts();
     let found = match app.dev.then(|| demo::require_loopback_host(&parts.headers)) {
         Some(Err(error)) => Err(error),
@@ -91,43 +104,52 @@ async fn answer(app: &App, parts: &Parts, route: Route<'_>, body: &mut Incoming)
         headers: &parts.headers,
         now_micros: clock::now_micros(),
     };
+    if idempotency::is_asked_for(cx.method, cx.headers) && route != Route::DemoSession {
+        idempotency::once(&cx, route, body).await
+    } else {
+        run(&cx, route, Sent::Coming(body)).await
+    }
+}
+
+/// Runs a route's handler.
+async fn run(cx: &Context<'_>, route: Route<'_>, body: Sent<'_>) -> Answer {
     match route {
-        Route::Deliver { id, options } => deliver::deliver(&cx, id, options).await,
+        Route::Deliver { id, options } => deliver::deliver(cx, id, options).await,
 
-        Route::CreateImage => api::images::create(&cx, body).await,
-        Route::ListImages => api::images::list(&cx).await,
-        Route::GetImage(id) => api::images::get(&cx, id).await,
-        Route::DeleteImage(id) => api::images::delete(&cx, id).await,
-        Route::RevokeImage(id) => api::images::revoke(&cx, id).await,
-        Route::HoldImage(id) => api::images::set_held(&cx, id, true).await,
-        Route::ReleaseImage(id) => api::images::set_held(&cx, id, false).await,
+        Route::CreateImage => api::images::create(cx, body).await,
+        Route::ListImages => api::images::list(cx).await,
+        Route::GetImage(id) => api::images::get(cx, id).await,
+        Route::DeleteImage(id) => api::images::delete(cx, id).await,
+        Route::RevokeImage(id) => api::images::revoke(cx, id).await,
+        Route::HoldImage(id) => api::images::set_held(cx, id, true).await,
+        Route::ReleaseImage(id) => api::images::set_held(cx, id, false).await,
 
-        Route::CreateUpload => api::uploads::create(&cx, body).await,
-        Route::CompleteUpload(id) => api::uploads::complete(&cx, id).await,
-        Route::CancelUpload(id) => api::uploads::cancel(&cx, id).await,
+        Route::CreateUpload => api::uploads::create(cx, body).await,
+        Route::CompleteUpload(id) => api::uploads::complete(cx, id).await,
+        Route::CancelUpload(id) => api::uploads::cancel(cx, id).await,
 
-        Route::CreatePost => api::posts::create(&cx, body).await,
-        Route::ListPosts => api::posts::list(&cx).await,
-        Route::GetPost(id) => api::posts::get(&cx, id).await,
-        Route::PatchPost(id) => api::posts::patch(&cx, id, body).await,
-        Route::DeletePost(id) => api::posts::delete(&cx, id).await,
+        Route::CreatePost => api::posts::create(cx, body).await,
+        Route::ListPosts => api::posts::list(cx).await,
+        Route::GetPost(id) => api::posts::get(cx, id).await,
+        Route::PatchPost(id) => api::posts::patch(cx, id, body).await,
+        Route::DeletePost(id) => api::posts::delete(cx, id).await,
 
-        Route::GetProfile => api::profiles::mine(&cx).await,
-        Route::PutProfile => api::profiles::put(&cx, body).await,
-        Route::GetProfileOf(user) => api::profiles::of(&cx, user).await,
+        Route::GetProfile => api::profiles::mine(cx).await,
+        Route::PutProfile => api::profiles::put(cx, body).await,
+        Route::GetProfileOf(user) => api::profiles::of(cx, user).await,
 
-        Route::Follow(user) => api::following::follow(&cx, user).await,
-        Route::Unfollow(user) => api::following::unfollow(&cx, user).await,
-        Route::RemoveFollower(user) => api::following::remove_follower(&cx, user).await,
+        Route::Follow(user) => api::following::follow(cx, user).await,
+        Route::Unfollow(user) => api::following::unfollow(cx, user).await,
+        Route::RemoveFollower(user) => api::following::remove_follower(cx, user).await,
 
-        Route::CreateLinks => api::links::create(&cx, body).await,
+        Route::CreateLinks => api::links::create(cx, body).await,
 
-        Route::EraseUser(user) => api::users::erase(&cx, user).await,
-        Route::GetErasure(id) => api::users::show(&cx, id).await,
+        Route::EraseUser(user) => api::users::erase(cx, user).await,
+        Route::GetErasure(id) => api::users::show(cx, id).await,
 
         Route::DemoPage => Ok(demo::page()),
         Route::DemoPhoto => demo::photo(),
-        Route::DemoSession => demo::session(&cx, body).await,
+        Route::DemoSession => demo::session(cx, body).await,
     }
 }
 

@@ -18,6 +18,9 @@ pub struct Work {
     pub fetches: usize,
     /// Originals that may wait for that.
     pub fetches_waiting: usize,
+    /// Requests with an idempotency key that are worked on at once, counting those whose clients have
+    /// hung up; more are shed with 503.
+    pub keyed: usize,
 }
 
 impl Default for Work {
@@ -29,6 +32,7 @@ impl Default for Work {
             ingests_waiting: 64,
             fetches: 16,
             fetches_waiting: 256,
+            keyed: 1000,
         }
     }
 }

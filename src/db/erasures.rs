@@ -1,6 +1,6 @@
 //! Users who are being, or were, erased: the tombstone and the receipt.
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, idempotency};
 use crate::id::{ErasureId, ImageId, UserId};
 
 /// An erasure's receipt.
@@ -53,6 +53,8 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
         user.as_str(),
         now_micros
     )?;
+    // A request of his that is under way finds its claim gone, and keeps no answer.
+    idempotency::forget_user(conn, user).await?;
     // Whom he followed he follows no more, from this commit on.
     execute!(conn, "DELETE FROM follows WHERE follower_id = $1 OR followee_id = $1", user.as_str())?;
     let (id,) = one!(conn, (String,), "SELECT id FROM erasures WHERE user_id = $1", user.as_str())?;

@@ -8,7 +8,10 @@ use sqlx::{
 use super::{Db, DbError};
 
 /// Version, name and text of each; a released one never changes.
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "ledger", include_str!("migrations/0001_ledger.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "ledger", include_str!("migrations/0001_ledger.sql")),
+    (3, "idempotency", include_str!("migrations/0003_idempotency.sql")),
+];
 
 /// How far a database has come.
 #[derive(Clone, Debug, PartialEq, Eq)]

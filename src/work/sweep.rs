@@ -11,7 +11,7 @@ use crate::{
     access::State,
     clock,
     db::{
-        Db, DbError, blobs, erasures, images,
+        Db, DbError, blobs, erasures, idempotency, images,
         uploads::{self, UploadRow},
     },
     id::{BlobKey, ImageId},
@@ -45,6 +45,8 @@ pub struct Swept {
     pub cleared_uploads: u64,
     /// Blobs that nothing used any more, removed with their objects.
     pub removed_blobs: u64,
+    /// Idempotency keys whose answers, or whose abandoned claims, were over.
+    pub forgotten_keys: u64,
     /// What could not be removed this time.
     pub failed: u64,
 }
@@ -58,6 +60,8 @@ pub struct Due {
     pub uploads: i64,
     /// Blobs that are to be looked at; those that nothing uses go.
     pub blobs: i64,
+    /// Idempotency keys whose answers, or whose abandoned claims, are over.
+    pub keys: i64,
     /// Erasures that are not done.
     pub erasures: i64,
 }
@@ -104,6 +108,7 @@ impl Sweeper {
         self.images(now_micros, &mut swept).await?;
         self.uploads(now_micros, &mut swept).await?;
         self.blobs(now_micros, &mut swept).await?;
+        self.keys(now_micros, &mut swept).await?;
         Ok(swept)
     }
 
@@ -115,6 +120,7 @@ impl Sweeper {
             images: images::count_due(conn, now_micros).await?,
             uploads: uploads::count_due(conn, clock::before(now_micros, UPLOAD_SLACK_SECS)).await?,
             blobs: blobs::count_due(conn, now_micros).await?,
+            keys: idempotency::count_due(conn, now_micros).await?,
             erasures: erasures::count_running(conn).await?,
         })
     }
@@ -224,6 +230,19 @@ impl Sweeper {
                 }
             }
             if swept.removed_blobs == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn keys(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        for _ in 0..MAX_BATCHES {
+            let mut tx = self.db.begin().await?;
+            let forgotten = idempotency::forget_due(&mut tx, now_micros, BATCH).await?;
+            tx.commit().await?;
+            swept.forgotten_keys += forgotten;
+            if forgotten == 0 {
                 break;
             }
         }

@@ -8,6 +8,7 @@ mod delivery;
 mod dev;
 mod durability;
 mod files;
+mod idempotency;
 mod readme;
 mod serve;
 mod support;

@@ -140,7 +140,7 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
 }
 
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl TestApp {
@@ -270,6 +270,7 @@ impl TestApp {
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            patience: PATIENCE,
         }
     }
 
@@ -452,6 +453,7 @@ pub struct TestRequest<'a> {
     url: String,
     headers: HeaderMap,
     body: Bytes,
+    patience: Duration,
 }
 
 impl TestRequest<'_> {
@@ -480,6 +482,12 @@ impl TestRequest<'_> {
         self
     }
 
+    /// Waits longer for the answer than is usual.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     pub async fn send(self) -> Reply {
         self.try_send().await.unwrap()
     }
@@ -496,7 +504,7 @@ impl TestRequest<'_> {
             let body = body.collect().await?.to_bytes();
             Ok(Reply { status: parts.status, headers: parts.headers, body })
         };
-        tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")
+        tokio::time::timeout(self.patience, answer).await.expect("an answer in time")
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     files,
-    support::{Reply, TestApp, jpeg, png},
+    support::{PATIENCE, Reply, TestApp, jpeg, png},
 };
 
 const FORM: &str = "multipart/form-data; boundary=x-boundary-x";
@@ -435,22 +435,50 @@ async fn a_form_without_end_costs_no_memory() {
     assert!(grown < 20 << 20, "{grown} bytes");
 }
 
-#[tokio::test]
-async fn large_files_come_in_by_a_form() {
-    let app = TestApp::start();
-    // Noise does not compress, so this is a file of some eight megabytes.
-    let mut seed = 1_u32;
-    let noise = image::RgbImage::from_fn(1700, 1600, |_, _| {
+/// A PNG of noise, which does not compress: three bytes a pixel.
+fn noise(width: u32, height: u32, mut seed: u32) -> Vec<u8> {
+    let noise = image::RgbImage::from_fn(width, height, |_, _| {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let [a, b, c, _] = seed.to_be_bytes();
         image::Rgb([a, b, c])
     });
-    let large = crate::support::encode(&noise, image::ImageFormat::Png);
+    crate::support::encode(&noise, image::ImageFormat::Png)
+}
+
+#[tokio::test]
+async fn large_files_come_in_by_a_form() {
+    let app = TestApp::start();
+    let large = noise(1700, 1600, 1);
     assert!(large.len() > 6 << 20);
     let parts = [text("visibility", "public"), file("images", &large), file("images", &large)];
     let post = form(&app, "POST", "/v1/posts", "alice", &parts).await.expect(201).json();
     let path = format!("/i/{}/raw", post["images"][1]["id"].as_str().unwrap());
     assert_eq!(app.get(&path).user("alice").await.send().await.expect(200).body, large);
+}
+
+/// `PINHOLE_TEST_UPLOADS` says how many there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_uploads_at_once_cost_bounded_memory() {
+    let uploads = std::env::var_os("PINHOLE_TEST_UPLOADS");
+    let uploads: u32 = uploads.map_or(8, |uploads| uploads.to_str().unwrap().parse().unwrap());
+    // Each is another picture, so that none is stored already.
+    let pictures: Vec<Vec<u8>> = (0..uploads).map(|seed| noise(2650, 2650, seed)).collect();
+    assert!(pictures.iter().all(|picture| picture.len() > 20 << 20));
+    let app = TestApp::start();
+    let posts = pictures.into_iter().map(|picture| {
+        let app = &app;
+        async move {
+            let parts = [text("visibility", "public"), file("images", &picture)];
+            let post = app.post("/v1/posts").user("alice").await.header("content-type", FORM);
+            post.body(form_of(&parts)).patience(10 * PATIENCE).send().await.status.as_u16()
+        }
+    });
+    let statuses = futures_util::future::join_all(posts).await;
+    assert!(statuses.iter().all(|status| *status == 201), "{statuses:?}");
+    let peak = app.peak_memory() >> 20;
+    println!("{uploads} uploads of 20 MiB at once, peak memory {peak} MiB");
+    // Less than half of what they weigh together when there are 64, whatever their number.
+    assert!(peak < 600, "{peak} MiB");
 }
 
 #[tokio::test]

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use http::StatusCode;
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{Answer, Context},
+    super::{Answer, Context, sent::Sent},
     json,
 };
 use crate::{
@@ -54,7 +53,7 @@ enum LinkView {
 }
 
 /// `POST /v1/links`
-pub(in crate::web) async fn create(cx: &Context<'_>, body: &mut Incoming) -> Answer {
+pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let caller = cx.caller().await?;
     if caller == Caller::Anonymous {
         return Err(Error::unauthenticated(

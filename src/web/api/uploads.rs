@@ -3,11 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use http::{StatusCode, header};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{Answer, Context, form, headers},
+    super::{Answer, Context, form, headers, sent::Sent},
     images::answer_image,
     json, no_content,
 };
@@ -59,7 +58,7 @@ struct Grant {
 
 /// `POST /v1/uploads`: reserves an image, and grants the right to send exactly the announced bytes to
 /// one place in the bucket.
-pub(in crate::web) async fn create(cx: &Context<'_>, sent: &mut Incoming) -> Answer {
+pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
     let owner = cx.user().await?;
     let new: NewUpload = cx.json(sent).await?;
     let settings = &cx.app.config.upload;
