@@ -257,9 +257,11 @@ impl TestApp {
             public_endpoint: None,
             region: "us-east-1".to_owned(),
             bucket: "pinhole".to_owned(),
-            access_key_id: "pinhole-dev".to_owned(),
-            secret_access_key: Secret::new(self.secret("s3_secret_key")),
-            session_token: None,
+            credentials: store::Credentials::keys(
+                "pinhole-dev",
+                &Secret::new(self.secret("s3_secret_key")),
+                None,
+            ),
             force_path_style: true,
             operation_timeout: PATIENCE,
         })
