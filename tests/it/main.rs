@@ -10,6 +10,7 @@ mod durability;
 mod files;
 mod idempotency;
 mod readme;
+mod serve;
 mod support;
 mod sweep;
 mod upload;
