@@ -293,10 +293,15 @@ impl TestApp {
 
     /// `kill -9`, and a start on what is left.
     pub fn restart(self) -> Self {
+        self.restart_with(&[])
+    }
+
+    /// The same, with settings from the environment.
+    pub fn restart_with(self, env: &[(&str, &str)]) -> Self {
         let bucket = self.bucket.clone();
         match (self.kill(), bucket) {
-            (data, Some(bucket)) => Self::serve_on(data, &bucket, &[]),
-            (data, None) => Self::start_dev(data, &[]),
+            (data, Some(bucket)) => Self::serve_on(data, &bucket, env),
+            (data, None) => Self::start_dev(data, env),
         }
     }
 
