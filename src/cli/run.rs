@@ -6,6 +6,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
+    time::Instant,
 };
 
 use super::Failure;
@@ -74,7 +75,7 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
     app.drain();
     // Errors mean that nobody listens any more, which is what is wanted.
     let _ = stopping.send(true);
-    let give_up = tokio::time::Instant::now() + limits.drain;
+    let give_up = Instant::now() + limits.drain;
     let _ = tokio::join!(main, ops);
     app.finish_keyed(give_up).await;
     // Killed anywhere, a sweep is done again.

@@ -22,7 +22,8 @@ use hyper_util::{
 use pinhole::{
     config::Secret,
     db::Db,
-    store::{self, Store},
+    id::BlobKey,
+    store::{self, Credentials, Store},
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -30,6 +31,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    runtime::Runtime,
 };
 
 use crate::files;
@@ -70,6 +72,7 @@ pub fn dev_command(data: &Path) -> Command {
 /// A bucket, and what opens it.
 pub struct Bucket {
     pub endpoint: String,
+    pub region: String,
     pub name: String,
     pub access_key_id: String,
     pub secret_access_key: String,
@@ -81,13 +84,51 @@ impl Bucket {
     /// The bucket of a `pinhole dev` that runs as long as this lives. Its rules let pages of that dev
     /// upload.
     pub fn of_dev() -> Arc<Self> {
-        let dev = TestApp::start();
+        let dev = TestApp::start_dev(tempfile::tempdir().unwrap(), &[]);
         Arc::new(Self {
             endpoint: dev.s3_url.clone(),
+            region: "us-east-1".to_owned(),
             name: "pinhole".to_owned(),
             access_key_id: "pinhole-dev".to_owned(),
             secret_access_key: dev.secret("s3_secret_key"),
             dev: Some(dev),
+        })
+    }
+
+    /// A new bucket on the real S3 server that `tests/with-garage` started, if it did.
+    fn external() -> Option<Arc<Self>> {
+        let said = |name| std::env::var_os(format!("PINHOLE_TEST_S3_{name}"))?.into_string().ok();
+        let bucket = Self {
+            endpoint: said("ENDPOINT")?,
+            region: said("REGION")?,
+            name: format!("test-{}", BlobKey::random()),
+            access_key_id: said("ACCESS_KEY_ID")?,
+            secret_access_key: said("SECRET_ACCESS_KEY")?,
+            dev: None,
+        };
+        // Made by another thread: the test's own may be a runtime's already.
+        let store = bucket.store();
+        let made = std::thread::spawn(|| {
+            Runtime::new().unwrap().block_on(async move { store.ensure_bucket().await })
+        });
+        made.join().unwrap().unwrap();
+        Some(Arc::new(bucket))
+    }
+
+    /// The bucket, as the program itself reaches it.
+    fn store(&self) -> Store {
+        Store::connect(&store::Settings {
+            endpoint: Some(self.endpoint.clone()),
+            public_endpoint: None,
+            region: self.region.clone(),
+            bucket: self.name.clone(),
+            credentials: Credentials::keys(
+                &self.access_key_id,
+                &Secret::new(self.secret_access_key.clone()),
+                None,
+            ),
+            force_path_style: true,
+            operation_timeout: PATIENCE,
         })
     }
 }
@@ -110,7 +151,7 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
             url = "sqlite:{data}/pinhole.db"
             [bucket]
             endpoint = "{endpoint}"
-            region = "us-east-1"
+            region = "{region}"
             name = "{name}"
             access_key_id = "{access_key_id}"
             secret_access_key = "{secret_access_key}"
@@ -125,6 +166,7 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
         "#,
         data = data.display(),
         endpoint = bucket.endpoint,
+        region = bucket.region,
         name = bucket.name,
         access_key_id = bucket.access_key_id,
         secret_access_key = bucket.secret_access_key,
@@ -192,13 +234,18 @@ impl TestApp {
         Self::start_with(&[])
     }
 
-    /// Starts on an empty data folder, with settings from the environment.
+    /// Starts on an empty data folder, with settings from the environment: `pinhole dev`, or
+    /// `pinhole serve` on the real S3 server that `tests/with-garage` started.
     pub fn start_with(env: &[(&str, &str)]) -> Self {
-        Self::start_on(tempfile::tempdir().unwrap(), env)
+        let data = tempfile::tempdir().unwrap();
+        match Bucket::external() {
+            Some(bucket) => Self::serve_on(data, &bucket, env),
+            None => Self::start_dev(data, env),
+        }
     }
 
-    /// Starts on a data folder that may have been used before.
-    pub fn start_on(data: TempDir, env: &[(&str, &str)]) -> Self {
+    /// Starts `pinhole dev` on a data folder that may have been used before.
+    pub fn start_dev(data: TempDir, env: &[(&str, &str)]) -> Self {
         let mut command = dev_command(data.path());
         let mut child = command.envs(env.iter().copied()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -246,7 +293,16 @@ impl TestApp {
 
     /// `kill -9`, and a start on what is left.
     pub fn restart(self) -> Self {
-        Self::start_on(self.kill(), &[])
+        self.restart_with(&[])
+    }
+
+    /// The same, with settings from the environment.
+    pub fn restart_with(self, env: &[(&str, &str)]) -> Self {
+        let bucket = self.bucket.clone();
+        match (self.kill(), bucket) {
+            (data, Some(bucket)) => Self::serve_on(data, &bucket, env),
+            (data, None) => Self::start_dev(data, env),
+        }
     }
 
     /// Sends a signal by name, such as `TERM`.
@@ -377,19 +433,15 @@ impl TestApp {
 
     /// The bucket, as the program itself reaches it.
     pub fn store(&self) -> Store {
-        Store::connect(&store::Settings {
-            endpoint: Some(self.s3_url.clone()),
-            public_endpoint: None,
+        let embedded = || Bucket {
+            endpoint: self.s3_url.clone(),
             region: "us-east-1".to_owned(),
-            bucket: "pinhole".to_owned(),
-            credentials: store::Credentials::keys(
-                "pinhole-dev",
-                &Secret::new(self.secret("s3_secret_key")),
-                None,
-            ),
-            force_path_style: true,
-            operation_timeout: PATIENCE,
-        })
+            name: "pinhole".to_owned(),
+            access_key_id: "pinhole-dev".to_owned(),
+            secret_access_key: self.secret("s3_secret_key"),
+            dev: None,
+        };
+        self.bucket.as_ref().map_or_else(|| embedded().store(), |bucket| bucket.store())
     }
 
     /// The key of every object in the bucket.

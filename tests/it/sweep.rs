@@ -102,7 +102,7 @@ fn report(output: &Output, code: i32) -> Value {
 
 /// Starts on what a sweep left, and sees every image.
 async fn expect_images(data: TempDir, images: &[String]) {
-    let app = TestApp::start_on(data, &[]);
+    let app = TestApp::start_dev(data, &[]);
     for image in images {
         app.get(&format!("/i/{image}/width=32")).user("alice").await.send().await.expect(200).image();
         app.get(&format!("/i/{image}/raw")).user("alice").await.send().await.expect(200).image();
@@ -163,7 +163,7 @@ async fn a_lost_object_is_named_with_its_image_until_it_is_back() {
         assert_eq!(err.trim_end().lines().count(), 1, "{err}");
     }
 
-    let app = TestApp::start_on(data, &[]);
+    let app = TestApp::start_dev(data, &[]);
     app.store().put(&lost, backup).await.unwrap();
     let data = app.kill();
     expect(&sweep(data.path(), &[]), 0);
