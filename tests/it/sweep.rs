@@ -24,9 +24,14 @@ use crate::support::{TestApp, jpeg};
 /// Images in a folder: so many that one object more or less is a small share.
 const IMAGES: u8 = 6;
 
+/// A `pinhole dev`, whatever other servers are at hand: it is its folder that is swept.
+fn dev() -> TestApp {
+    TestApp::start_dev(tempfile::tempdir().unwrap(), &[])
+}
+
 /// A `pinhole dev` with some images of alice's.
 async fn dev_with_images() -> (TestApp, Vec<String>) {
-    let app = TestApp::start();
+    let app = dev();
     let mut images = Vec::new();
     for seed in 0..IMAGES {
         images.push(app.upload("alice", jpeg(64, 48, seed)).await);
@@ -173,7 +178,7 @@ async fn a_lost_object_is_named_with_its_image_until_it_is_back() {
 #[tokio::test]
 async fn a_ledger_that_is_not_the_buckets_deletes_nothing() {
     let (app, images) = dev_with_images().await;
-    let (data, other) = (stop(app), stop(TestApp::start()));
+    let (data, other) = (stop(app), stop(dev()));
     age(data.path());
     let all = objects(data.path());
     let (database, own) = (data.path().join("pinhole.db"), data.path().join("own.db"));
@@ -199,7 +204,7 @@ async fn by_its_configuration_it_runs_beside_a_server() {
     let orphan = plant(&app).await;
     let data = app.kill();
     age(data.path());
-    let app = Arc::new(TestApp::start_on(data, &[]));
+    let app = Arc::new(TestApp::start_dev(data, &[]));
     let config = configuration(&app, &format!("sqlite:{}", app.data().join("pinhole.db").display()));
 
     let (text, _) = expect(&sweep_by(&config, &["--dry-run"]), 0);
@@ -230,7 +235,7 @@ async fn by_its_configuration_it_runs_beside_a_server() {
 
 #[tokio::test]
 async fn what_is_not_there_is_not_made_and_nothing_is_swept_by_it() {
-    let app = TestApp::start();
+    let app = dev();
     let folder = tempfile::tempdir().unwrap();
     let (absent, empty) = (folder.path().join("absent.db"), folder.path().join("empty.db"));
     fs::write(&empty, "").unwrap();
