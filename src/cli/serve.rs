@@ -36,13 +36,13 @@ pub(super) struct Args {
     /// Looks at settings, database and bucket, says what it finds, and exits
     #[arg(long)]
     check: bool,
-    /// Which part of the work this process does: [server] role
+    /// Which part of the work this process does: server.role
     #[arg(long, value_enum)]
     role: Option<Role>,
-    /// Address of the API and the images: [server] listen; port 0 picks a free one
+    /// Address of the API and the images: server.listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Address of /livez, /readyz and /metrics: [server] `ops_listen`
+    /// Address of /livez, /readyz and /metrics: `server.ops_listen`
     #[arg(long, value_name = "ADDR")]
     ops_listen: Option<SocketAddr>,
 }

@@ -33,7 +33,7 @@ Examples:
 
 Settings come from the file, then from the environment, such as PINHOLE_SWEEP__GRACE_SECS=86400.")]
 pub(super) struct Args {
-    /// The file with the settings (TOML); [database], [bucket] and [sweep] matter
+    /// The file with the settings (TOML); of its sections, database, bucket and sweep matter
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     config: Option<PathBuf>,
     /// Instead, the folder of a `pinhole dev` that is stopped

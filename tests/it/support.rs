@@ -182,7 +182,7 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
 }
 
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl TestApp {

@@ -17,17 +17,18 @@ impl Display for Text<'_> {
         let deletes = swept.is_some();
         writeln!(
             f,
-            "over by the ledger: {} images, {} uploads, {} blobs, {} erasures",
-            due.images, due.uploads, due.blobs, due.erasures
+            "over by the ledger: {} images, {} uploads, {} blobs, {} keys, {} erasures",
+            due.images, due.uploads, due.blobs, due.keys, due.erasures
         )?;
         match swept {
             Some(swept) => writeln!(
                 f,
-                "swept: {} images, {} unfinished uploads, {} upload places, {} blobs; {} failed",
+                "swept: {} images, {} unfinished uploads, {} upload places, {} blobs, {} keys; {} failed",
                 swept.expired_images,
                 swept.abandoned_uploads,
                 swept.cleared_uploads,
                 swept.removed_blobs,
+                swept.forgotten_keys,
                 swept.failed
             )?,
             None if *dry_run => writeln!(f, "dry run: nothing was changed")?,
