@@ -1,11 +1,19 @@
 //! The command line: one command a file.
 
 mod dev;
+mod migrate;
+mod run;
+mod serve;
 mod sweep;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Config, Place},
+    db::Db,
+};
 
 /// An access-controlled image origin.
 #[derive(Debug, Parser)]
@@ -18,6 +26,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::Args),
+    Serve(serve::Args),
+    Migrate(migrate::Args),
     Sweep(sweep::Args),
 }
 
@@ -45,6 +55,8 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Command::Dev(args) => dev::run(&args),
+            Command::Serve(args) => serve::run(&args),
+            Command::Migrate(args) => migrate::run(&args),
             Command::Sweep(args) => sweep::run(&args),
         };
         match done {
@@ -55,4 +67,18 @@ impl Cli {
             }
         }
     }
+}
+
+/// Where the settings say that the database is.
+fn place(config: &Config) -> Result<Place, Failure> {
+    config.database.place().map_err(|rule| Failure::usage(format!("database.url {rule}")))
+}
+
+/// Opens the database as it is; a SQLite file is made when absent.
+async fn open(place: &Place) -> Result<Db, Failure> {
+    let opened = match place {
+        Place::Sqlite(path) => Db::open_sqlite(path).await,
+        Place::Postgres(url) => Db::open_postgres(url.expose()).await,
+    };
+    opened.map_err(|error| Failure::failed(format!("{place}: {error}; mend database.url, or start it")))
 }

@@ -115,7 +115,10 @@ pub enum IdentityError {
     #[error("auth.jwt_secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
     /// A hash is not one.
-    #[error("auth.service_key_hashes must hold SHA-256 hashes of 64 hexadecimal digits")]
+    #[error(
+        "auth.service_key_hashes must hold SHA-256 hashes of 64 hexadecimal digits in lower case; \
+         make one with: printf %s \"$SERVICE_KEY\" | sha256sum"
+    )]
     BadHash,
 }
 

@@ -9,6 +9,8 @@ pub mod embedded;
 
 mod body;
 mod cors;
+mod credentials;
+mod environment;
 mod error;
 mod grant;
 mod key;
@@ -34,6 +36,8 @@ use tokio::sync::OnceCell;
 pub use self::{
     body::ObjectBody,
     cors::CorsRule,
+    credentials::Credentials,
+    environment::SettingsError,
     error::StoreError,
     grant::{PostGrant, PutGrant},
     key::{Kind, Named, Object, ObjectName},

@@ -80,7 +80,7 @@ async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let (parts, mut body) = request.into_parts();
     let found = match app.dev.then(|| demo::require_loopback_host(&parts.headers)) {
         Some(Err(error)) => Err(error),
-        _ => route::find(&parts.method, parts.uri.path(), app.dev),
+        _ => route::find(&parts.method, parts.uri.path(), app.config.server.role, app.dev),
     };
     let label = found.as_ref().map_or("none", Route::label);
     let answer = match found {

@@ -3,24 +3,23 @@
 mod bucket;
 pub(super) mod data;
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::net::TcpListener;
 
 pub(super) use self::bucket::Bucket;
-use super::Failure;
+use super::{
+    Failure,
+    run::{self, Listeners, address, bind, stop_signal},
+};
 use crate::{
     app::App,
     clock,
-    config::{Config, Secret},
-    db::{Db, users},
+    config::{Config, Role, Secret},
+    db::{Db, ServerLock, users},
     id::UserId,
-    identity, server,
-    web::{self, demo},
+    identity,
+    web::demo,
 };
 
 /// Runs everything in one process: database, bucket, demo page and demo users.
@@ -67,7 +66,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let s3 = bind("--s3-listen", args.s3_listen).await?;
     let ops = bind("--ops-listen", args.ops_listen).await?;
     let config = config(&main, data.secrets())?;
-    let limits = limits(&config);
+    let limits = run::limits(&config.server);
     let ready_to_stop = stop_signal()?;
 
     let bucket = Bucket::serve(&data, s3, limits)?;
@@ -75,49 +74,17 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     store.ensure_bucket().await.map_err(Failure::failed)?;
     // A page of the API's origin may send uploads straight to the bucket, which has another.
     store.put_cors(&[&config.server.public_url]).await.map_err(Failure::failed)?;
+    let _lock = ServerLock::take(&data.database()).map_err(Failure::failed)?;
     let db = Db::open_sqlite(&data.database()).await.map_err(Failure::failed)?;
     db.migrate().await.map_err(Failure::failed)?;
     make_demo_users(&db).await?;
 
     let app = Arc::new(App::new(config, db.clone(), store, true).map_err(Failure::failed)?);
     announce(args, &main, &s3_url, &ops)?;
-    let (stop, stops) = watch::channel(false);
-    let (for_main, for_ops) = (Arc::clone(&app), Arc::clone(&app));
-    let main = tokio::spawn(server::serve(main, limits, stops.clone(), move |request| {
-        web::handle(Arc::clone(&for_main), request)
-    }));
-    let ops = tokio::spawn(server::serve(ops, limits, stops, move |request| {
-        web::ops::handle(Arc::clone(&for_ops), request)
-    }));
-
-    let sweeping = {
-        let app = Arc::clone(&app);
-        let every = Duration::from_secs(app.config.upload.sweep_secs);
-        tokio::spawn(async move { app.sweeper.run(every).await })
-    };
-
-    ready_to_stop.await;
-    tracing::info!("stopping: requests under way are finished first");
-    app.drain();
-    // Errors mean that nobody listens any more, which is what is wanted.
-    let _ = stop.send(true);
-    let give_up = tokio::time::Instant::now() + limits.drain;
-    let _ = tokio::join!(main, ops);
-    app.finish_keyed(give_up).await;
-    // Killed anywhere, a sweep is done again.
-    sweeping.abort();
+    run::until(ready_to_stop, app, Listeners { main, ops }).await;
     bucket.stop().await;
     db.close().await;
     Ok(())
-}
-
-/// What connections get.
-pub(super) fn limits(config: &Config) -> server::Limits {
-    server::Limits {
-        max_connections: config.server.max_connections,
-        header_timeout: Duration::from_secs(config.server.header_timeout_secs),
-        drain: Duration::from_secs(config.server.drain_secs),
-    }
 }
 
 /// The settings of dev: more is allowed than in production, and the data folder's own secrets are
@@ -125,6 +92,7 @@ pub(super) fn limits(config: &Config) -> server::Limits {
 fn config(main: &TcpListener, secrets: &data::Secrets) -> Result<Config, Failure> {
     let defaults = [("follows", "open"), ("transform.unsigned", "any")];
     let mut config = Config::load(None, &defaults).map_err(Failure::usage)?;
+    config.server.role = Role::All;
     config.server.public_url = format!("http://{}", address(main)?);
     if config.auth.jwt_secret == Secret::default() {
         config.auth.jwt_secret = secrets.jwt_secret.clone();
@@ -142,28 +110,6 @@ async fn make_demo_users(db: &Db) -> Result<(), Failure> {
         users::ensure(&mut tx, &user, clock::now_micros()).await.map_err(Failure::failed)?;
     }
     tx.commit().await.map_err(Failure::failed)
-}
-
-async fn bind(flag: &str, wanted: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(wanted).await.map_err(|error| {
-        Failure::failed(format!("{flag} {wanted}: {error}; choose another address, or port 0 for a free one"))
-    })
-}
-
-fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
-    listener.local_addr().map_err(Failure::failed)
-}
-
-/// Completes at SIGTERM or SIGINT; listening starts at once, so that no signal is missed.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 fn announce(args: &Args, main: &TcpListener, s3_url: &str, ops: &TcpListener) -> Result<(), Failure> {

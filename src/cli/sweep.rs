@@ -2,16 +2,18 @@
 
 mod text;
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::Write as _,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
 
-use tokio::net::TcpListener;
-
-use super::{Failure, dev};
+use super::{Failure, dev, place, run as serving, serve};
 use crate::{
     clock,
-    config::{Config, Sweep},
+    config::{Config, Place, Sweep},
     db::Db,
-    store::Store,
+    store::{Settings, Store},
     work::{
         Sweeper,
         reconcile::{Mode, Reconciler, Report},
@@ -25,14 +27,18 @@ use crate::{
 #[command(after_help = "Exit code: 0 nothing is wrong, or all was mended; 1 something is left; 2 usage.
 
 Examples:
-  pinhole sweep --dry-run --data ./pinhole-data
-  pinhole sweep --data ./pinhole-data --json
+  pinhole sweep --config pinhole.toml --dry-run
+  pinhole sweep --config pinhole.toml --json
+  pinhole sweep --data ./pinhole-data
 
-Settings are taken from the environment, such as PINHOLE_SWEEP__GRACE_SECS=86400.")]
+Settings come from the file, then from the environment, such as PINHOLE_SWEEP__GRACE_SECS=86400.")]
 pub(super) struct Args {
-    /// The folder of a `pinhole dev` that is stopped
+    /// The file with the settings (TOML); of its sections, database, bucket and sweep matter
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    config: Option<PathBuf>,
+    /// Instead, the folder of a `pinhole dev` that is stopped
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    data: Option<PathBuf>,
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -45,24 +51,55 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
-    runtime.block_on(sweep_data(args))
+    runtime.block_on(async {
+        match &args.data {
+            Some(folder) => sweep_folder(args, folder, &config).await,
+            None => sweep_place(args, &config).await,
+        }
+    })
+}
+
+/// Sweeps the database and the bucket of the settings. A SQLite file may have its server meanwhile.
+async fn sweep_place(args: &Args, config: &Config) -> Result<(), Failure> {
+    let place = place(config)?;
+    let settings = Settings::find(&config.bucket).await.map_err(Failure::usage)?;
+    // Opening would make the file, and everything in the bucket an orphan.
+    if let Place::Sqlite(path) = &place
+        && !path.is_file()
+    {
+        return Err(Failure::failed(format!("{place}: no such file; mend database.url")));
+    }
+    let store = Store::connect(&settings);
+    store.ping().await.map_err(|error| serve::bucket_failure(&settings, &error))?;
+    let db = super::open(&place).await?;
+    let done = sweep(args, &place, &db, &store, config.sweep).await;
+    db.close().await;
+    done
 }
 
 /// Sweeps the data folder of a stopped `pinhole dev`, whose bucket is served for so long.
-async fn sweep_data(args: &Args) -> Result<(), Failure> {
-    let config = Config::load(None, &[]).map_err(Failure::usage)?;
-    let data = dev::data::Dir::open_existing(&args.data).map_err(Failure::failed)?;
-    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Failure::failed)?;
-    let bucket = dev::Bucket::serve(&data, listener, dev::limits(&config))?;
-    let db = Db::open_sqlite(&data.database()).await.map_err(Failure::failed)?;
-    let done = sweep(args, &db, &bucket.store, config.sweep).await;
+async fn sweep_folder(args: &Args, folder: &Path, config: &Config) -> Result<(), Failure> {
+    let data = dev::data::Dir::open_existing(folder).map_err(Failure::failed)?;
+    let listener = serving::bind("the bucket", (Ipv4Addr::LOCALHOST, 0).into()).await?;
+    let bucket = dev::Bucket::serve(&data, listener, serving::limits(&config.server))?;
+    let place = Place::Sqlite(data.database());
+    let db = super::open(&place).await?;
+    let done = sweep(args, &place, &db, &bucket.store, config.sweep).await;
     db.close().await;
     bucket.stop().await;
     done
 }
 
-async fn sweep(args: &Args, db: &Db, store: &Store, rules: Sweep) -> Result<(), Failure> {
+async fn sweep(args: &Args, place: &Place, db: &Db, store: &Store, rules: Sweep) -> Result<(), Failure> {
+    let schema = db.schema().await.map_err(|error| Failure::failed(format!("{place}: {error}")))?;
+    if !schema.pending.is_empty() {
+        return Err(Failure::failed(match args.data {
+            Some(_) => format!("{place}: older than this program; start pinhole dev with this folder once"),
+            None => serve::pending(place, &schema.pending),
+        }));
+    }
     let sweeper = Sweeper::new(db.clone(), store.clone(), None);
     let reconciler = Reconciler::new(db.clone(), store.clone(), sweeper, rules);
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Mend { force: args.force } };

@@ -136,6 +136,11 @@ pub async fn forget_due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<
     )
 }
 
+/// How many rows [`forget_due`] would take out in all.
+pub async fn count_due(conn: &mut Conn, now_micros: i64) -> Result<i64, DbError> {
+    Ok(one!(conn, (i64,), "SELECT COUNT(*) FROM idempotency WHERE deadline <= $1", now_micros)?.0)
+}
+
 /// Takes out everything about a user who is being erased; his row must be locked, so that nothing is
 /// claimed after it.
 pub async fn forget_user(conn: &mut Conn, user: &UserId) -> Result<(), DbError> {

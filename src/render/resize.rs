@@ -127,7 +127,6 @@ fn pass<P: Pixel<Subpixel = u8>>(
     Ok(resized)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn failed(error: impl std::error::Error) -> RenderError {
     RenderError::Resize(error.to_string())
 }

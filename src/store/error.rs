@@ -42,6 +42,9 @@ pub enum StoreError {
     /// The bucket's owner does not let us: wrong keys, clock or policy.
     #[error("the bucket refused the request: {0}")]
     Denied(String),
+    /// There is nothing to sign requests with.
+    #[error("no credentials for the bucket: {0}")]
+    Credentials(String),
     /// No answer, too late an answer, a broken one, or one that says "not now".
     #[error("the bucket is unavailable: {0}")]
     Unavailable(String),
@@ -57,6 +60,9 @@ impl StoreError {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let SdkError::ServiceError(service) = error else {
+            if let Some(Self::Credentials(why)) = causes(error).find_map(|cause| cause.downcast_ref()) {
+                return Self::Credentials(why.clone());
+            }
             return match error {
                 SdkError::ConstructionFailure(_) => Self::Rejected(chain(error)),
                 _ => Self::Unavailable(chain(error)),
@@ -82,9 +88,13 @@ impl StoreError {
     }
 }
 
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&e| e.source())
+}
+
 /// An error and all that caused it, on one line; the SDK's own text says only
-/// "dispatch failure".
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+/// "dispatch failure", or spreads over many.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let text = causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -47,15 +47,17 @@ impl Running {
     }
 }
 
+fn keys(access_key_id: &str, secret_access_key: &str) -> Credentials {
+    Credentials::keys(access_key_id, &Secret::new(secret_access_key), None)
+}
+
 fn settings(address: SocketAddr) -> Settings {
     Settings {
         endpoint: Some(format!("http://{address}")),
         public_endpoint: None,
         region: "us-east-1".into(),
         bucket: "photos".into(),
-        access_key_id: "AKID".into(),
-        secret_access_key: Secret::new("secret"),
-        session_token: None,
+        credentials: keys("AKID", "secret"),
         force_path_style: true,
         operation_timeout: Duration::from_secs(20),
     }
@@ -203,8 +205,8 @@ async fn wrong_keys_are_denied() {
     let (_root, server, store) = bucket().await;
     let object = original();
     store.put(&object, Bytes::from("private")).await.unwrap();
-    let wrong_secret = Settings { secret_access_key: Secret::new("Secret"), ..settings(server.address) };
-    let unknown_key = Settings { access_key_id: "AKIE".into(), ..settings(server.address) };
+    let wrong_secret = Settings { credentials: keys("AKID", "Secret"), ..settings(server.address) };
+    let unknown_key = Settings { credentials: keys("AKIE", "secret"), ..settings(server.address) };
     for settings in [wrong_secret, unknown_key] {
         let thief = Store::connect(&settings);
         let got = thief.get(&object, 10).await.map(drop);

@@ -116,8 +116,7 @@ impl Reconciler {
     pub async fn run(&self, now_micros: i64, mode: Mode) -> Result<Report, ReconcileError> {
         let due = self.sweeper.due(now_micros).await?;
         let found = self.walk(now_micros, None).await?;
-        let wrong = found.orphans() > 0 || found.missing() > 0;
-        let refusal = found.distrust(self.rules.max_disagreement_percent).filter(|_| wrong);
+        let refusal = found.distrust(self.rules.max_disagreement_percent);
         let report = Report { dry_run: mode == Mode::DryRun, due, swept: None, found, refusal };
         let Mode::Mend { force } = mode else { return Ok(report) };
         if refusal.is_some_and(|refusal| refusal.disagreements > force) {
@@ -127,7 +126,11 @@ impl Reconciler {
         // Deletes no more than was seen and judged. What was swept may have taken rows with it that
         // lacked their objects.
         let orphans = Some(report.found.orphans());
-        let found = if wrong { self.walk(now_micros, orphans).await? } else { report.found };
+        let found = if report.found.orphans() > 0 || report.found.missing() > 0 {
+            self.walk(now_micros, orphans).await?
+        } else {
+            report.found
+        };
         Ok(Report { dry_run: false, due, swept, found, refusal: None })
     }
 

@@ -60,6 +60,8 @@ pub struct Due {
     pub uploads: i64,
     /// Blobs that are to be looked at; those that nothing uses go.
     pub blobs: i64,
+    /// Idempotency keys whose answers, or whose abandoned claims, are over.
+    pub keys: i64,
     /// Erasures that are not done.
     pub erasures: i64,
 }
@@ -118,6 +120,7 @@ impl Sweeper {
             images: images::count_due(conn, now_micros).await?,
             uploads: uploads::count_due(conn, clock::before(now_micros, UPLOAD_SLACK_SECS)).await?,
             blobs: blobs::count_due(conn, now_micros).await?,
+            keys: idempotency::count_due(conn, now_micros).await?,
             erasures: erasures::count_running(conn).await?,
         })
     }

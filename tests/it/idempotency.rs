@@ -290,7 +290,7 @@ async fn keys_belong_to_callers() {
     assert_eq!(rows(&app, ALL_ROWS).await, before);
 
     // A service key that is no longer good gets nothing, whatever was kept for it.
-    let app = TestApp::start_on(app.kill(), &[]);
+    let app = app.restart();
     let retired =
         request(&app, "/v1/links", KEY, &links).header("authorization", &format!("Bearer {other_key}"));
     retired.send().await.expect_problem(401, "unauthenticated");
@@ -374,7 +374,7 @@ async fn stopping_waits_for_an_outcome_that_nobody_listens_for() {
     wait_for_rows(&app, CLAIMS, 1).await;
     app.signal("TERM");
     assert_eq!(app.wait(), Some(0));
-    let app = TestApp::start_on(app.kill(), &[]);
+    let app = app.restart();
     let reply = send(&app, "/v1/posts", KEY, &slow).await.expect(201);
     assert_eq!(reply.header(REPLAYED), "true");
     assert_eq!(count(&app, "/v1/posts").await, 1);
@@ -386,14 +386,14 @@ async fn a_crash_bars_a_key_for_its_lease_alone() {
     let slow = slow_post();
     send_and_hang_up(&app, "/v1/posts", KEY, &slow).await;
     wait_for_rows(&app, CLAIMS, 1).await;
-    let app = TestApp::start_on(app.kill(), &[]);
+    let app = app.restart();
     // Nobody is at work on it any more, which nobody can know before the lease ends.
     send(&app, "/v1/posts", KEY, &slow).await.expect_problem(409, "idempotency_key_in_use");
 
     let app = TestApp::start_with(&[("PINHOLE_IDEMPOTENCY__LEASE_SECS", "2")]);
     send_and_hang_up(&app, "/v1/posts", KEY, &slow).await;
     wait_for_rows(&app, CLAIMS, 1).await;
-    let app = TestApp::start_on(app.kill(), &[]);
+    let app = app.restart();
     let reply = send_until_free(&app, "/v1/posts", KEY, &slow).await.expect(201);
     assert!(!reply.headers.contains_key(REPLAYED), "it had come to nothing");
     assert_replays(&send(&app, "/v1/posts", KEY, &slow).await, &reply);
@@ -516,7 +516,7 @@ async fn an_answer_is_kept_for_its_time_and_swept() {
     assert_eq!(count(&app, "/v1/posts").await, 2);
     assert_eq!(rows(&app, ALL_ROWS).await, 1);
 
-    let app = TestApp::start_on(app.kill(), &[keep, ("PINHOLE_UPLOAD__SWEEP_SECS", "1")]);
+    let app = app.restart_with(&[keep, ("PINHOLE_UPLOAD__SWEEP_SECS", "1")]);
     wait_for_rows(&app, ALL_ROWS, 0).await;
     send(&app, "/v1/posts", KEY, &post_of("x")).await.expect(201);
     wait_for_rows(&app, ALL_ROWS, 0).await;

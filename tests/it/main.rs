@@ -11,6 +11,7 @@ mod files;
 mod idempotency;
 mod options;
 mod readme;
+mod serve;
 mod support;
 mod sweep;
 mod upload;

@@ -5,26 +5,33 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use pinhole::{
-    config::Secret,
     id::BlobKey,
-    store::{Kind, Named as _, Object, ObjectName, Settings, Store},
+    store::{Kind, Named as _, Object, ObjectName},
 };
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::support::{TestApp, jpeg};
 
 /// Images in a folder: so many that one object more or less is a small share.
 const IMAGES: u8 = 6;
 
+/// A `pinhole dev`, whatever other servers are at hand: it is its folder that is swept.
+fn dev() -> TestApp {
+    TestApp::start_dev(tempfile::tempdir().unwrap(), &[])
+}
+
 /// A `pinhole dev` with some images of alice's.
 async fn dev_with_images() -> (TestApp, Vec<String>) {
-    let app = TestApp::start();
+    let app = dev();
     let mut images = Vec::new();
     for seed in 0..IMAGES {
         images.push(app.upload("alice", jpeg(64, 48, seed)).await);
@@ -32,24 +39,9 @@ async fn dev_with_images() -> (TestApp, Vec<String>) {
     (app, images)
 }
 
-/// A client of a running one's bucket, as an operator would have.
-fn store(app: &TestApp) -> Store {
-    Store::connect(&Settings {
-        endpoint: Some(app.s3_url.clone()),
-        public_endpoint: None,
-        region: "us-east-1".into(),
-        bucket: "pinhole".into(),
-        access_key_id: "pinhole-dev".into(),
-        secret_access_key: Secret::new(app.secret("s3_secret_key")),
-        session_token: None,
-        force_path_style: true,
-        operation_timeout: Duration::from_secs(20),
-    })
-}
-
 async fn plant(app: &TestApp) -> ObjectName {
     let orphan = Object::raw(&BlobKey::random(), "image/png");
-    store(app).put(&orphan, Bytes::from_static(b"abc")).await.unwrap();
+    app.store().put(&orphan, Bytes::from_static(b"abc")).await.unwrap();
     orphan.name()
 }
 
@@ -67,6 +59,24 @@ fn age(data: &Path) {
         file[at..at + 16].copy_from_slice(b"1000000000000000");
         fs::write(path, file).unwrap();
     }
+}
+
+/// The settings of a server on this one's bucket and a database.
+fn configuration(app: &TestApp, database_url: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    let text = format!(
+        "[database]\nurl = {database_url:?}\n[bucket]\nendpoint = {:?}\nname = \"pinhole\"\n\
+         region = \"us-east-1\"\npath_style = true\naccess_key_id = \"pinhole-dev\"\nsecret_access_key = {:?}\n",
+        app.s3_url,
+        app.secret("s3_secret_key")
+    );
+    fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn sweep_by(config: &NamedTempFile, flags: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+    command.env_clear().arg("sweep").arg("--config").arg(config.path()).args(flags).output().unwrap()
 }
 
 /// Stops it in peace, so that its database is one file; what is left is the data folder.
@@ -97,7 +107,7 @@ fn report(output: &Output, code: i32) -> Value {
 
 /// Starts on what a sweep left, and sees every image.
 async fn expect_images(data: TempDir, images: &[String]) {
-    let app = TestApp::start_on(data, &[]);
+    let app = TestApp::start_dev(data, &[]);
     for image in images {
         app.get(&format!("/i/{image}/width=32")).user("alice").await.send().await.expect(200).image();
         app.get(&format!("/i/{image}/raw")).user("alice").await.send().await.expect(200).image();
@@ -134,19 +144,19 @@ async fn an_old_orphan_goes_a_young_one_stays_and_images_are_untouched() {
     assert_eq!(mended["kinds"][0]["matched"]["objects"], IMAGES, "{mended}");
     assert_eq!(objects(data.path()).len(), aged.len() - 1);
     let (text, _) = expect(&sweep(data.path(), &[]), 0);
-    assert!(text.contains("orphans: 0 (0 bytes), 0 deleted"), "{text}");
+    assert!(!text.contains(&orphan.key()), "{text}");
     expect_images(data, &images).await;
 }
 
 #[tokio::test]
 async fn a_lost_object_is_named_with_its_image_until_it_is_back() {
     let (app, images) = dev_with_images().await;
-    let store_of_app = store(&app);
-    let listed = store_of_app.list(Kind::Original.prefix(), "", 1).await.unwrap().objects.remove(0);
+    let store = app.store();
+    let listed = store.list(Kind::Original.prefix(), "", 1).await.unwrap().objects.remove(0);
     let name = ObjectName::parse(&listed.key).unwrap();
     let lost = Object::original(&name.key, "image/jpeg");
-    let backup = store_of_app.get(&lost, listed.bytes).await.unwrap();
-    store_of_app.delete(&[name]).await.unwrap();
+    let backup = store.get(&lost, listed.bytes).await.unwrap();
+    store.delete(&[name]).await.unwrap();
 
     let data = app.kill();
     for flags in [&["--dry-run"][..], &[]] {
@@ -158,8 +168,8 @@ async fn a_lost_object_is_named_with_its_image_until_it_is_back() {
         assert_eq!(err.trim_end().lines().count(), 1, "{err}");
     }
 
-    let app = TestApp::start_on(data, &[]);
-    store(&app).put(&lost, backup).await.unwrap();
+    let app = TestApp::start_dev(data, &[]);
+    app.store().put(&lost, backup).await.unwrap();
     let data = app.kill();
     expect(&sweep(data.path(), &[]), 0);
     expect_images(data, &images).await;
@@ -168,7 +178,7 @@ async fn a_lost_object_is_named_with_its_image_until_it_is_back() {
 #[tokio::test]
 async fn a_ledger_that_is_not_the_buckets_deletes_nothing() {
     let (app, images) = dev_with_images().await;
-    let (data, other) = (stop(app), stop(TestApp::start()));
+    let (data, other) = (stop(app), stop(dev()));
     age(data.path());
     let all = objects(data.path());
     let (database, own) = (data.path().join("pinhole.db"), data.path().join("own.db"));
@@ -188,6 +198,65 @@ async fn a_ledger_that_is_not_the_buckets_deletes_nothing() {
     expect_images(data, &images).await;
 }
 
+#[tokio::test]
+async fn by_its_configuration_it_runs_beside_a_server() {
+    let (app, mut images) = dev_with_images().await;
+    let orphan = plant(&app).await;
+    let data = app.kill();
+    age(data.path());
+    let app = Arc::new(TestApp::start_dev(data, &[]));
+    let config = configuration(&app, &format!("sqlite:{}", app.data().join("pinhole.db").display()));
+
+    let (text, _) = expect(&sweep_by(&config, &["--dry-run"]), 0);
+    assert!(text.contains(&format!("orphan, not deleted: {}", orphan.key())), "{text}");
+    // While uploads come in, each as an object whose row is new.
+    let stop = Arc::new(AtomicBool::new(false));
+    let uploads = {
+        let (app, stop) = (Arc::clone(&app), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let mut images = Vec::new();
+            for seed in IMAGES..=u8::MAX {
+                images.push(app.upload("alice", jpeg(64, 48, seed)).await);
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            images
+        })
+    };
+    let runs = tokio::task::spawn_blocking(move || {
+        [0; 5].map(|_| report(&sweep_by(&config, &["--json"]), 0)["kinds"][0]["deleted"]["objects"].clone())
+    });
+    assert_eq!(runs.await.unwrap(), [1, 0, 0, 0, 0]);
+    stop.store(true, Ordering::Relaxed);
+    images.extend(uploads.await.unwrap());
+    expect_images(Arc::into_inner(app).unwrap().kill(), &images).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_made_and_nothing_is_swept_by_it() {
+    let app = dev();
+    let folder = tempfile::tempdir().unwrap();
+    let (absent, empty) = (folder.path().join("absent.db"), folder.path().join("empty.db"));
+    fs::write(&empty, "").unwrap();
+    let urls = [&absent, &empty].map(|path| format!("sqlite:{}", path.display()));
+    for (url, code, named) in [
+        ("", 2, "database.url is not set"),
+        (&urls[0], 1, "no such file; mend database.url"),
+        (&urls[1], 1, "run pinhole migrate first"),
+    ] {
+        let (out, err) = expect(&sweep_by(&configuration(&app, url), &[]), code);
+        assert!(err.contains(named) && out.is_empty(), "{url}: {out}{err}");
+    }
+    assert!(!absent.exists(), "nothing was made");
+
+    let config = configuration(&app, &format!("sqlite:{}", app.data().join("pinhole.db").display()));
+    let text = fs::read_to_string(config.path()).unwrap().replace("name = \"pinhole\"", "name = \"another\"");
+    fs::write(config.path(), text).unwrap();
+    let (_, err) = expect(&sweep_by(&config, &[]), 1);
+    assert!(err.contains("bucket another") && err.contains("mend bucket.name"), "{err}");
+}
+
 #[test]
 fn what_cannot_be_meant_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -197,6 +266,7 @@ fn what_cannot_be_meant_is_refused() {
     assert!(!absent.exists(), "nothing was made");
     expect(&sweep(&absent, &["--dry-run", "--force", "1"]), 2);
     expect(&sweep(&absent, &["--force", "all"]), 2);
+    expect(&sweep(&absent, &["--config", "pinhole.toml"]), 2);
 
     for (variable, value) in [
         ("PINHOLE_SWEEP__GRACE_SECS", "3599"),

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use super::{super::Failure, address, data};
+use super::{
+    super::{Failure, run::address},
+    data,
+};
 use crate::{
     server::Limits,
-    store::{self, Store, embedded},
+    store::{self, Credentials, Store, embedded},
 };
 
 /// The bucket's name and the name of its only key.
@@ -45,9 +48,7 @@ impl Bucket {
             public_endpoint: None,
             region: "us-east-1".to_owned(),
             bucket: NAME.to_owned(),
-            access_key_id: ACCESS_KEY_ID.to_owned(),
-            secret_access_key: secret_key.clone(),
-            session_token: None,
+            credentials: Credentials::keys(ACCESS_KEY_ID, secret_key, None),
             force_path_style: true,
             operation_timeout: TIMEOUT,
         });

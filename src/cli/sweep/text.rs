@@ -17,37 +17,44 @@ impl Display for Text<'_> {
         let deletes = swept.is_some();
         writeln!(
             f,
-            "over by the ledger: {} images, {} uploads, {} blobs, {} erasures",
-            due.images, due.uploads, due.blobs, due.erasures
+            "over by the ledger: {} images, {} uploads, {} blobs, {} keys, {} erasures",
+            due.images, due.uploads, due.blobs, due.keys, due.erasures
         )?;
         match swept {
             Some(swept) => writeln!(
                 f,
-                "swept: {} images, {} unfinished uploads, {} upload places, {} blobs; {} failed",
+                "swept: {} images, {} unfinished uploads, {} upload places, {} blobs, {} keys; {} failed",
                 swept.expired_images,
                 swept.abandoned_uploads,
                 swept.cleared_uploads,
                 swept.removed_blobs,
+                swept.forgotten_keys,
                 swept.failed
             )?,
             None if *dry_run => writeln!(f, "dry run: nothing was changed")?,
             None => writeln!(f, "nothing was changed")?,
         }
+        writeln!(
+            f,
+            "{:<12}{:>10}{:>16}{:>10}{:>16}{:>10}{:>11}{:>9}",
+            "", "with row", "bytes", "orphans", "bytes", "deleted", "too young", "missing"
+        )?;
         for kind in &found.kinds {
-            write_kind(f, kind, deletes)?;
+            write_kind(f, kind)?;
         }
-        writeln!(f, "not pinhole's: {}", Sum(found.foreign))?;
+        let Tally { objects, bytes } = found.foreign;
+        writeln!(f, "not pinhole's: {objects} ({bytes} bytes)")?;
         write_findings(f, found, deletes)
     }
 }
 
-fn write_kind(f: &mut Formatter<'_>, kind: &KindFound, deletes: bool) -> fmt::Result {
-    write!(f, "{} {} with their row", kind.prefix, Sum(kind.matched))?;
-    write!(f, "; orphans: {}", Sum(kind.orphans))?;
-    if deletes {
-        write!(f, ", {} deleted", kind.deleted.objects)?;
-    }
-    writeln!(f, ", and {} too young to go; missing: {}", Sum(kind.young), kind.missing)
+fn write_kind(f: &mut Formatter<'_>, kind: &KindFound) -> fmt::Result {
+    let KindFound { prefix, matched, orphans, deleted, young, missing } = kind;
+    writeln!(
+        f,
+        "{prefix:<12}{:>10}{:>16}{:>10}{:>16}{:>10}{:>11}{missing:>9}",
+        matched.objects, matched.bytes, orphans.objects, orphans.bytes, deleted.objects, young.objects
+    )
 }
 
 fn write_findings(f: &mut Formatter<'_>, found: &Found, deletes: bool) -> fmt::Result {
@@ -90,13 +97,4 @@ fn write_each<T>(
         writeln!(f, "… and {} more", findings.more)?;
     }
     Ok(())
-}
-
-/// So many objects, so many bytes.
-struct Sum(Tally);
-
-impl Display for Sum {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} bytes)", self.0.objects, self.0.bytes)
-    }
 }

@@ -171,10 +171,9 @@ fn by_the_rule(source: Size, plan: &Plan) -> Size {
     };
     let asked = (plan.width.map(i128::from), plan.height.map(i128::from));
     let (width, height) = match (asked, plan.fit) {
-        ((None, None), _) => (w, h),
         ((Some(aw), None), fit) if fit.enlarges() || aw <= w => (aw, follow(aw, h, w)),
         ((None, Some(ah)), fit) if fit.enlarges() || ah <= h => (follow(ah, w, h), ah),
-        ((Some(_), None) | (None, Some(_)), _) => (w, h),
+        ((_, None) | (None, _), _) => (w, h),
         ((Some(aw), Some(ah)), Fit::Cover | Fit::Pad | Fit::Squeeze) => (aw, ah),
         ((Some(aw), Some(ah)), Fit::Crop) => (aw.min(w), ah.min(h)),
         ((Some(aw), Some(ah)), Fit::ScaleDown) if aw >= w && ah >= h => (w, h),

@@ -52,9 +52,8 @@ impl Colour {
 
 impl fmt::Display for Colour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [r, g, b, a] = self.0;
-        write!(f, "{r:02x}{g:02x}{b:02x}")?;
-        if self.is_opaque() { Ok(()) } else { write!(f, "{a:02x}") }
+        let shown = if self.is_opaque() { &self.0[..3] } else { &self.0[..] };
+        shown.iter().try_for_each(|channel| write!(f, "{channel:02x}"))
     }
 }
 

@@ -132,6 +132,14 @@ fn nonsense_is_refused() {
         "w=1=1",
         "colour=red",
         "w=auto",
+    ] {
+        assert!(parse(bad).is_err(), "{bad:?} was taken");
+    }
+}
+
+#[test]
+fn nonsense_about_looks_and_names_is_refused() {
+    for bad in [
         "g=",
         "g=Center",
         "g=middle",

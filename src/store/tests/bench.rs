@@ -72,9 +72,7 @@ fn external(endpoint: String, bucket: String) -> Settings {
         public_endpoint: None,
         region: needed("REGION"),
         bucket,
-        access_key_id: needed("ACCESS_KEY_ID"),
-        secret_access_key: Secret::new(needed("SECRET_ACCESS_KEY")),
-        session_token: None,
+        credentials: keys(&needed("ACCESS_KEY_ID"), &needed("SECRET_ACCESS_KEY")),
         force_path_style: true,
         operation_timeout: Duration::from_mins(1),
     }

@@ -91,14 +91,14 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
     let object = Object::incoming(&upload.incoming, format.content_type());
     let expires_in = Duration::from_secs(settings.grant_secs);
     let store = &cx.app.store;
-    let (url, fields, headers) = match new.method {
+    let (url, fields, headers, expires_micros) = match new.method {
         Presigned::Post => {
             let grant = store.presign_post(&object, new.size, expires_in, cx.now_micros).await?;
-            (grant.url, Some(grant.fields), None)
+            (grant.url, Some(grant.fields), None, grant.expires_micros)
         }
         Presigned::Put => {
             let grant = store.presign_put(&object, new.size, sha256, expires_in, cx.now_micros).await?;
-            (grant.url, None, Some(grant.headers))
+            (grant.url, None, Some(grant.headers), grant.expires_micros)
         }
     };
     json(
@@ -109,7 +109,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
             url,
             fields,
             headers,
-            expires_at: clock::rfc3339(upload.granted_until_micros),
+            expires_at: clock::rfc3339(expires_micros),
         },
     )
 }

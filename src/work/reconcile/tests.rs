@@ -364,8 +364,8 @@ async fn another_ledger_than_the_buckets_deletes_nothing_unless_told_how_much() 
             bench.live(&alice(), Has::Nothing).await;
             disagreements += 2;
         }
-        for force in [0, disagreements - 1] {
-            let report = bench.reconcile(Mode::Mend { force }).await;
+        for (now, force) in [(bench.now, 0), (bench.later, 0), (bench.later, disagreements - 1)] {
+            let report = bench.reconciler.run(now, Mode::Mend { force }).await.unwrap();
             let refusal = Refusal { disagreements, compared: disagreements, max_percent: 10 };
             assert_eq!((report.refusal, report.swept), (Some(refusal), None));
             assert!(!report.is_clean());
