@@ -41,13 +41,13 @@ pub use options::{
 };
 pub use strip::{StripError, strip};
 pub use turn::Turn;
-pub use watermark::{Position, Setting, Watermark, WatermarkError};
+pub use watermark::{Watermark, WatermarkError, WatermarkSettings};
 
 /// The bounds that keep one picture from costing more than its share.
 ///
 /// Decoding holds at most about 8 bytes for each of a source's pixels at once (a progressive
-/// JPEG's coefficients, a 16-bit PNG), resizing with transparency as much again. Filters and
-/// watermarks hold about 12 bytes for each of the answer's pixels.
+/// JPEG's coefficients, a 16-bit PNG), resizing with transparency as much again. Filters hold
+/// at most about 16 bytes for each of the answer's pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest source, in pixels of its canvas.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     config::{self, Transform},
-    render::{Catalogue, CatalogueError, Setting, Watermark, WatermarkError},
+    render::{Catalogue, CatalogueError, Watermark, WatermarkError, WatermarkSettings},
 };
 
 /// The largest file of a watermark, in bytes.
@@ -48,10 +48,10 @@ pub fn load(transform: &Transform) -> Result<Catalogue, LoadError> {
 fn watermark(name: &str, settings: &config::Watermark) -> Result<Watermark, LoadError> {
     let unusable = |error| LoadError::Watermark(name.to_owned(), error);
     let config::Watermark { file, position, opacity, scale } = settings;
-    let setting =
-        Setting::parse(position.as_deref(), opacity.as_deref(), scale.as_deref()).map_err(unusable)?;
+    let drawn = WatermarkSettings::parse(position.as_deref(), opacity.as_deref(), scale.as_deref())
+        .map_err(unusable)?;
     let bytes = read(file).map_err(|error| LoadError::File(name.to_owned(), error))?;
-    Watermark::new(name, &bytes, setting).map_err(unusable)
+    Watermark::new(name, &bytes, drawn).map_err(unusable)
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {

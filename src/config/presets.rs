@@ -30,3 +30,23 @@ pub struct Watermark {
     /// without it.
     pub scale: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    #[test]
+    fn a_file_writes_numbers_as_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pinhole.toml");
+        let text = "[transform.presets]\navatar = \"width=96,height=96,fit=cover\"\n\
+                    [transform.watermarks.logo]\nfile = \"logo.png\"\nopacity = 0.5\nscale = 1\n";
+        std::fs::write(&file, text).unwrap();
+        let transform = Config::load(Some(&file), &[]).unwrap().transform;
+        assert_eq!(transform.presets["avatar"], "width=96,height=96,fit=cover");
+        let logo = &transform.watermarks["logo"];
+        assert_eq!(logo.file.to_str(), Some("logo.png"));
+        assert_eq!((logo.opacity.as_deref(), logo.scale.as_deref()), (Some("0.5"), Some("1")));
+        assert_eq!(logo.position, None);
+    }
+}

@@ -15,8 +15,8 @@ use super::{RenderError, Size, resize};
 /// and Borders 3, §6.1).
 const SIGMAS_IN_RADIUS: f32 = 2.0;
 
-/// A blur is made at a scale at which it is at least this wide, in pixels: more detail would be
-/// blurred away, and the time for a pixel is bounded whatever the radius.
+/// A wider blur is made at a scale at which it is this wide, in pixels: more detail would be blurred
+/// away, and the time for a pixel is bounded whatever the radius.
 const MIN_SIGMA: f32 = 2.0;
 
 /// How much the shrinking blurs by itself, as a variance in pixels of the small picture: that of
@@ -53,9 +53,17 @@ pub(super) fn blur(pixels: Pixels, radius: u8) -> Result<Pixels, RenderError> {
 }
 
 /// A side at the scale at which a blur is made.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to 62: sigma is at most 125")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a part of a side, which is far below 2²³"
+)]
 fn shrunk(side: u32, sigma: f32) -> u32 {
-    side.div_ceil((sigma / MIN_SIGMA).floor().max(1.0) as u32)
+    if sigma <= MIN_SIGMA {
+        return side;
+    }
+    (side as f32 * MIN_SIGMA / sigma).ceil() as u32
 }
 
 /// What is left to do for `sigma` once `side` pixels have become `small` ones.

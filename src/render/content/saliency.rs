@@ -3,8 +3,8 @@
 //! The method is that of Achanta and Süsstrunk (ICIP 2010), which Cloudflare Images names for
 //! `gravity=auto`: a pixel stands out by how far its colour is from the mean of the largest
 //! surround that is symmetric about it within the picture. Large things are found whole, and
-//! backgrounds are not, even those at the edge. Here it runs in integers on a small copy, and in YCbCr rather
-//! than Lab, so that every machine finds the same.
+//! backgrounds are not, even those at the edge. Here it runs in integers on a small copy, and in
+//! YCbCr rather than Lab, so that every machine finds the same.
 
 use fast_image_resize::FilterType;
 use image::RgbaImage;
@@ -17,7 +17,7 @@ use crate::render::{RenderError, Size, Turn, resize};
 /// The longer side of the copy that is looked at, in pixels.
 const SIDE: u32 = 96;
 
-/// Luma and the two differences, each times 256, and a weight by how much of it is seen.
+/// Luma and the two differences, each times 256.
 type Colour = [i64; 3];
 
 /// Where to split what is cut off, so that a cut of the size of `crop` out of `part` holds the most.

@@ -3,14 +3,16 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::render::{Format, Setting, samples};
+use crate::render::{Format, WatermarkSettings, samples};
 
 /// Two watermarks, and presets that use them.
 fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::default();
     let file = samples::png(&samples::quadrants(4, 4).into(), None);
     for name in ["logo", "seal"] {
-        catalogue.add_watermark(name, Watermark::new(name, &file, Setting::default()).unwrap()).unwrap();
+        catalogue
+            .add_watermark(name, Watermark::new(name, &file, WatermarkSettings::default()).unwrap())
+            .unwrap();
     }
     catalogue.add_preset("thumb", "fit=cover,h=96,w=96").unwrap();
     catalogue.add_preset("signed", "w=640,watermark=logo,f=auto").unwrap();

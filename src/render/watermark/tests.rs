@@ -12,8 +12,8 @@ fn file(width: u32, height: u32, colour: [u8; 4]) -> Vec<u8> {
 }
 
 fn mark(file: &[u8], position: &str, opacity: &str, scale: &str) -> Watermark {
-    let setting = Setting::parse(Some(position), Some(opacity), Some(scale)).unwrap();
-    Watermark::new("mark", file, setting).unwrap()
+    let settings = WatermarkSettings::parse(Some(position), Some(opacity), Some(scale)).unwrap();
+    Watermark::new("mark", file, settings).unwrap()
 }
 
 /// The box of pixels that are not black any more: left, top, width, height.
@@ -76,14 +76,15 @@ fn opacity_and_its_own_alpha_both_count() {
 fn a_watermark_is_upright() {
     let lying =
         samples::jpeg_with(&samples::jpeg(&samples::quadrants(64, 32), false), &[samples::jpeg_exif(6)]);
-    let upright = Watermark::new("mark", &lying, Setting::default()).unwrap();
+    let upright = Watermark::new("mark", &lying, WatermarkSettings::default()).unwrap();
     assert_eq!(upright.image.dimensions(), (32, 64));
     assert!(upright.image.get_pixel(4, 4)[2] > 200, "blue comes to the top left");
 }
 
 #[test]
 fn what_is_no_watermark_is_refused() {
-    let error = |file: &[u8]| Watermark::new("mark", file, Setting::default()).err().unwrap().to_string();
+    let error =
+        |file: &[u8]| Watermark::new("mark", file, WatermarkSettings::default()).err().unwrap().to_string();
     assert!(error(b"<svg/>").contains("PNG, WebP or JPEG"));
     assert!(error(&file(2, 2, RED)[..60]).contains("cannot be used"));
     let large = samples::png(&image::DynamicImage::new_luma8(2001, 2000), None);
@@ -96,7 +97,10 @@ fn what_is_no_watermark_is_refused() {
         (None, None, Some("0")),
         (None, None, Some("2")),
     ] {
-        assert!(Setting::parse(position, opacity, scale).is_err(), "{position:?} {opacity:?} {scale:?}");
+        assert!(
+            WatermarkSettings::parse(position, opacity, scale).is_err(),
+            "{position:?} {opacity:?} {scale:?}"
+        );
     }
 }
 
