@@ -84,3 +84,54 @@ fn migrator() -> Migrator {
     };
     Migrator { migrations: MIGRATIONS.iter().map(migration).collect(), ..Migrator::DEFAULT }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An empty database, and the folder that it is in.
+    async fn empty() -> (tempfile::TempDir, Db) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open_sqlite(&folder.path().join("a.db")).await.unwrap();
+        (folder, db)
+    }
+
+    async fn change(db: &Db, sql: &'static str) {
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(execute!(&mut tx, sql).unwrap(), 1, "{sql}");
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_pending_is_told_until_it_is_applied() {
+        let (_folder, db) = empty().await;
+        let all: Vec<String> =
+            MIGRATIONS.iter().map(|(version, name, _)| format!("{version:04}_{name}")).collect();
+        assert_eq!(db.schema().await.unwrap(), Schema { applied: 0, pending: all.clone() });
+        assert_eq!(db.migrate().await.unwrap(), all);
+        assert_eq!(db.schema().await.unwrap(), Schema { applied: all.len(), pending: vec![] });
+        assert!(db.migrate().await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_newer_programs_database_is_left_alone() {
+        let (_folder, db) = empty().await;
+        db.migrate().await.unwrap();
+        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                     VALUES (9999, 'later', TRUE, X'00', 0)";
+        change(&db, newer).await;
+        for refused in [db.schema().await.map(drop), db.migrate().await.map(drop)] {
+            assert!(matches!(refused, Err(DbError::Newer(9999))), "{refused:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_was_another_is_noticed() {
+        let (_folder, db) = empty().await;
+        db.migrate().await.unwrap();
+        change(&db, "UPDATE _sqlx_migrations SET checksum = X'00' WHERE version = 1").await;
+        let refused = db.schema().await;
+        let changed = matches!(&refused, Err(DbError::Migrate(MigrateError::VersionMismatch(1))));
+        assert!(changed, "{refused:?}");
+    }
+}

@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use sqlx::SqlitePool;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
@@ -149,6 +150,7 @@ fn what_cannot_work_in_production_is_refused_by_name() {
         ("SERVER__PUBLIC_URL", "http://img.example.org", "server.public_url http://img.example.org"),
         ("SERVER__PUBLIC_URL", "img.example.org", "server.public_url"),
         ("SERVER__LISTEN", "0.0.0.0:0", "server.public_url is not set"),
+        ("SERVER__ROLE", "upload", "server.public_url is not set"),
         ("SERVER__LISTEN", "here", "server.listen"),
         ("SERVER__ROLE", "both", "both"),
         ("DATABASE__URL", "", "database.url is not set"),
@@ -271,17 +273,40 @@ fn migrations_are_applied_once_and_named() {
 }
 
 #[tokio::test]
+async fn a_database_of_another_version_is_left_as_it_is() {
+    let bucket = Bucket::of_dev();
+    let data = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &[]).kill();
+    let database =
+        SqlitePool::connect(&format!("sqlite:{}/pinhole.db", data.path().display())).await.unwrap();
+    let last = "SELECT MAX(version) FROM _sqlx_migrations";
+    for (change, message) in [
+        (format!("UPDATE _sqlx_migrations SET version = 9999 WHERE version = ({last})"), "run the newer one"),
+        ("DELETE FROM _sqlx_migrations WHERE version = 9999".to_owned(), "run pinhole migrate first"),
+    ] {
+        let changed = sqlx::query(sqlx::AssertSqlSafe(change)).execute(&database).await.unwrap();
+        assert_eq!(changed.rows_affected(), 1);
+        let output = serve_command(data.path(), &bucket).output().unwrap();
+        expect_failure(&output, 1, message);
+        let output = serve_command(data.path(), &bucket).arg("--check").output().unwrap();
+        expect_failure(&output, 1, "FAIL");
+        assert!(text(&output.stdout).contains(message), "{}", text(&output.stdout));
+    }
+}
+
+#[tokio::test]
 async fn a_role_has_its_own_routes_and_no_others() {
     let bucket = Bucket::of_dev();
-    let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &[("PINHOLE_SERVER__ROLE", "upload")]);
+    let delivery = "https://img.example.org";
+    let role = |role| [("PINHOLE_SERVER__ROLE", role), ("PINHOLE_SERVER__PUBLIC_URL", delivery)];
+    let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &role("upload"));
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
     let link = app.link("alice", &image, "width=32").await;
-    let path = link.strip_prefix(&app.url).unwrap().to_owned();
+    let path = link.strip_prefix(delivery).unwrap().to_owned();
     for path in [&path, &format!("/i/{image}/original")] {
         app.get(path).user("alice").await.send().await.expect_problem(404, "not_found");
     }
 
-    let app = TestApp::serve_on(app.kill(), &bucket, &[("PINHOLE_SERVER__ROLE", "deliver")]);
+    let app = TestApp::serve_on(app.kill(), &bucket, &role("deliver"));
     app.get(&path).send().await.expect(200).image();
     app.get(&format!("/i/{image}/original")).user("alice").await.send().await.expect(200).image();
     app.get(&format!("/i/{image}/original")).user("bob").await.send().await.expect(404);
