@@ -335,7 +335,8 @@ async fn sweeper(app: &TestApp) -> Sweeper {
 async fn rows(app: &TestApp) -> Result<BTreeSet<String>, DbError> {
     let Db::Sqlite { read, .. } = app.ledger().await else { unreachable!("the tests run on SQLite") };
     let keys = "SELECT 'raw/' || key FROM blobs UNION SELECT 'originals/' || key FROM blobs
-                UNION SELECT 'incoming/' || incoming_key FROM uploads";
+                UNION SELECT 'incoming/' || incoming_key FROM uploads WHERE incoming_key IS NOT NULL
+                UNION SELECT 'incoming/' || key FROM upload_chunks";
     let keys: Vec<(String,)> = sqlx::query_as(keys).fetch_all(&read).await?;
     let broken = "SELECT i.id FROM images i LEFT JOIN blobs b ON b.key = i.blob_key AND b.state = 'live'
                   WHERE i.state = 'ready' AND b.key IS NULL";
