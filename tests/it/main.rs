@@ -13,5 +13,6 @@ mod readme;
 mod serve;
 mod support;
 mod sweep;
+mod tus;
 mod upload;
 mod ways_in;
