@@ -14,5 +14,6 @@ mod serve;
 mod support;
 mod sweep;
 mod tus;
+mod tus_client;
 mod upload;
 mod ways_in;
