@@ -84,18 +84,20 @@ impl App {
             config.cache.memory_bytes,
             metrics.clone(),
         );
+        let sweeper = Sweeper::new(db.clone(), store.clone(), Some(variants.clone()));
         Ok(Self {
             links: KeyRing::parse(config.links.keys.iter().map(crate::config::Secret::expose))?,
             identity: Identity::new(&config, dev)?,
             ingest: Ingest::new(
                 db.clone(),
                 store.clone(),
+                sweeper.clone(),
                 ingests,
                 limits,
                 config.upload.clone(),
                 config.quota,
             ),
-            sweeper: Sweeper::new(db.clone(), store.clone(), Some(variants.clone())),
+            sweeper,
             variants,
             metrics,
             keyed: Gate::new(keyed, 0),

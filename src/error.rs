@@ -100,6 +100,16 @@ impl Error {
             .closing()
     }
 
+    /// 412: another version of the tus protocol, with the one that is spoken here.
+    pub fn tus_version(versions: &'static str) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "tus_version",
+            format!("`Tus-Resumable`: must be {versions}, the version of the protocol that is spoken here."),
+        )
+        .with(HeaderName::from_static("tus-version"), HeaderValue::from_static(versions))
+    }
+
     /// 413, with the limit.
     pub fn too_large(what: &str, max_bytes: u64) -> Self {
         Self::new(
@@ -235,6 +245,11 @@ impl Error {
     }
 }
 
+/// 460, tus's own (<https://tus.io/protocols/resumable-upload#checksum>).
+fn checksum_mismatch() -> StatusCode {
+    StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
 /// An inner error's words as a public sentence.
 fn sentence(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
@@ -323,7 +338,7 @@ impl From<IngestError> for Error {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::UnsupportedType => Self::unsupported_type(sentence(&error)),
-            IngestError::Rejected(_) => {
+            IngestError::Rejected(_) | IngestError::NotAnImage => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "image_invalid", sentence(&error))
             }
             IngestError::Promise(_) => {
@@ -334,6 +349,12 @@ impl From<IngestError> for Error {
             }
             IngestError::OwnerGone => Self::erased(),
             IngestError::Missing => Self::new(StatusCode::CONFLICT, "upload_missing", sentence(&error)),
+            IngestError::OutOfStep => Self::new(StatusCode::CONFLICT, "offset_mismatch", sentence(&error)),
+            IngestError::TooLong => Self::bad_request("too_long", sentence(&error)),
+            IngestError::TooManyChunks => Self::bad_request("too_many_chunks", sentence(&error)),
+            IngestError::ChecksumMismatch => {
+                Self::new(checksum_mismatch(), "checksum_mismatch", sentence(&error))
+            }
             IngestError::Gate(GateError::Panicked) => {
                 tracing::error!("a decoder panicked");
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "image_invalid", "The image cannot be decoded.")

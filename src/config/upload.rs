@@ -14,7 +14,7 @@ pub struct Upload {
     pub max_animation_pixels: u64,
     /// Seconds that a ready image without any use is kept.
     pub unattached_secs: u64,
-    /// Seconds that an upload may stay unfinished.
+    /// Seconds that an upload may stay unfinished; a resumable one, without progress.
     pub reserved_secs: u64,
     /// Seconds that a presigned upload may be sent for.
     pub grant_secs: u64,

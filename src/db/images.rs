@@ -1,6 +1,6 @@
 //! Images in the ledger: their life, their facts, and the one statement that keeps audiences true.
 
-use super::{AFTER_ALL_IDS, Conn, DbError, blobs};
+use super::{AFTER_ALL_IDS, Conn, DbError, blobs, chunks};
 use crate::{
     access::State,
     id::{BlobKey, ImageId, PostId, UserId},
@@ -84,16 +84,21 @@ pub async fn reserve(
     Ok(())
 }
 
-/// The state of an image of the owner's, for who completes or cancels its upload.
-pub async fn state(conn: &mut Conn, image: ImageId, owner: &UserId) -> Result<Option<State>, DbError> {
+/// The state of an image of the owner's, and its deadline in microseconds since the Unix epoch, for who
+/// goes on with its upload.
+pub async fn standing(
+    conn: &mut Conn,
+    image: ImageId,
+    owner: &UserId,
+) -> Result<Option<(State, Option<i64>)>, DbError> {
     let row = optional!(
         conn,
-        (String,),
-        "SELECT state FROM images WHERE id = $1 AND owner_id = $2",
+        (String, Option<i64>),
+        "SELECT state, deadline FROM images WHERE id = $1 AND owner_id = $2",
         image.to_string(),
         owner.as_str()
     )?;
-    row.map(|(state,)| parsed("image state", &state, State::parse)).transpose()
+    row.map(|(state, deadline)| Ok((parsed("image state", &state, State::parse)?, deadline))).transpose()
 }
 
 /// How many ready images a user has, and how many bytes were uploaded for them.
@@ -165,7 +170,7 @@ pub async fn set_ready(
         blob.as_str(),
         deadline_micros
     )?;
-    Ok(touched == 1)
+    upload_is_over(conn, image, touched).await
 }
 
 /// Ends an image that never became ready and whose deadline has passed. False when it was completed
@@ -178,7 +183,7 @@ pub async fn abandon(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result
         image.to_string(),
         now_micros
     )?;
-    Ok(touched == 1)
+    upload_is_over(conn, image, touched).await
 }
 
 /// Ends an image that never became ready: refused by ingest, or given up. False when there is none.
@@ -189,6 +194,14 @@ pub async fn set_failed(conn: &mut Conn, image: ImageId, state: State) -> Result
         image.to_string(),
         state.as_str()
     )?;
+    upload_is_over(conn, image, touched).await
+}
+
+/// What an upload left in chunks goes with the change that ends it. Whether there was one.
+async fn upload_is_over(conn: &mut Conn, image: ImageId, touched: u64) -> Result<bool, DbError> {
+    if touched == 1 {
+        chunks::let_go_of_upload(conn, image).await?;
+    }
     Ok(touched == 1)
 }
 

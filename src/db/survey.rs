@@ -22,7 +22,13 @@ pub struct KnownKey {
 /// both questions below.
 macro_rules! incoming_keys {
     ($rest:literal) => {
-        concat!("SELECT key FROM (SELECT incoming_key AS key FROM uploads) AS incoming WHERE ", $rest)
+        concat!(
+            "SELECT key FROM (
+                SELECT incoming_key AS key FROM uploads WHERE incoming_key IS NOT NULL
+                UNION ALL SELECT key FROM upload_chunks
+             ) AS incoming WHERE ",
+            $rest
+        )
     };
 }
 

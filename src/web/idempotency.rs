@@ -30,6 +30,7 @@ use super::{
     route::Route,
     run,
     sent::{Received, Sent},
+    tus,
 };
 use crate::{
     clock,
@@ -151,6 +152,7 @@ fn fingerprint(cx: &Context<'_>, received: &Received) -> String {
         cx.uri.path(),
         cx.uri.query(),
         body::media_type(cx.headers),
+        tus::asked_in_headers(cx.uri.path(), cx.headers),
         received.summary(),
     ]);
     hex(&Sha256::digest(asked.to_string()))

@@ -13,5 +13,7 @@ mod readme;
 mod serve;
 mod support;
 mod sweep;
+mod tus;
+mod tus_client;
 mod upload;
 mod ways_in;
