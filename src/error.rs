@@ -199,6 +199,19 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed here; it has been logged.")
     }
 
+    /// 423 instead of what will have passed when the request is sent again.
+    pub fn locked_if_passing(self) -> Self {
+        if !self.status.is_server_error() && self.code != "upload_missing" {
+            return self;
+        }
+        Self::new(
+            StatusCode::LOCKED,
+            "upload_busy",
+            "All bytes have come and cannot be looked at now; ask again soon.",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS))
+    }
+
     /// 503: it was given up after as long as a request may take.
     pub fn took_too_long() -> Self {
         Self::unavailable("took_too_long", "The request took too long and was given up; send it again.")

@@ -120,11 +120,35 @@ pub struct Ingest {
     store: Store,
     sweeper: Sweeper,
     gate: Gate,
+    /// Uploads whose bytes are read back from the bucket.
+    completions: Gate,
+    /// Bodies of resumable uploads that are being received, or kept after their clients hung up.
+    receives: Gate,
     /// Turns of the chunks on their way to the bucket.
     chunks: Arc<Semaphore>,
     limits: Limits,
     upload: Upload,
     quota: Quota,
+}
+
+/// What bounds the ways in.
+#[derive(Clone, Debug)]
+pub struct Gates {
+    /// Files decoded, and held in memory, at once.
+    pub ingests: Gate,
+    /// Uploads read back from the bucket at once, each into a temporary file.
+    pub completions: Gate,
+    /// Bodies of resumable uploads received at once, each through a temporary file.
+    pub receives: Gate,
+}
+
+/// What may come in.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// For how long, and how large.
+    pub upload: Upload,
+    /// How much one user may have.
+    pub quota: Quota,
 }
 
 /// A file that was verified, with what its stripped form is.
@@ -136,18 +160,12 @@ struct Checked {
 }
 
 impl Ingest {
-    /// Puts the parts together; `gate` bounds how many files are decoded, and held in memory, at once.
-    pub fn new(
-        db: Db,
-        store: Store,
-        sweeper: Sweeper,
-        gate: Gate,
-        limits: Limits,
-        upload: Upload,
-        quota: Quota,
-    ) -> Self {
+    /// Puts the parts together.
+    pub fn new(db: Db, store: Store, sweeper: Sweeper, gates: Gates, limits: Limits, rules: Rules) -> Self {
+        let Gates { ingests: gate, completions, receives } = gates;
+        let Rules { upload, quota } = rules;
         let chunks = Arc::new(Semaphore::new(resumable::CHUNKS_AT_ONCE));
-        Self { db, store, sweeper, gate, chunks, limits, upload, quota }
+        Self { db, store, sweeper, gate, completions, receives, chunks, limits, upload, quota }
     }
 
     /// Verifies a file and puts its bytes into the bucket, as a blob that nothing uses yet.
@@ -286,12 +304,11 @@ impl Prepared {
     /// Counts what the owner has now that this file is among it. His row is locked, so that no two
     /// files are both the last that fits.
     async fn require_quota(&self, conn: &mut Conn) -> Result<(), IngestError> {
-        let within = |limit: Option<i64>, has: i64| limit.is_none_or(|limit| has <= limit);
         if self.quota.images.is_none() && self.quota.bytes.is_none() {
             return Ok(());
         }
         let (images, bytes) = images::usage(conn, &self.owner).await?;
-        if within(self.quota.images, images) && within(self.quota.bytes, bytes) {
+        if !self.quota.is_exceeded(images, bytes) {
             return Ok(());
         }
         Err(IngestError::QuotaExceeded)

@@ -47,3 +47,10 @@ pub struct Quota {
     /// Uploads that were begun and not completed.
     pub open_uploads: Option<i64>,
 }
+
+impl Quota {
+    /// Whether so many images with so many bytes are more than one user may have.
+    pub fn is_exceeded(&self, images: i64, bytes: i64) -> bool {
+        self.images.is_some_and(|max| images > max) || self.bytes.is_some_and(|max| bytes > max)
+    }
+}

@@ -4,7 +4,7 @@
 //! when the sweeper looks at it. While a chunk is being written the deadline is far enough away for the
 //! write to have ended one way or the other; while its bytes count there is none.
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, images::parsed};
 use crate::id::{BlobKey, ImageId, UserId};
 
 /// A piece of an upload.
@@ -58,7 +58,8 @@ pub async fn count(conn: &mut Conn, image: ImageId) -> Result<i64, DbError> {
     Ok(chunks)
 }
 
-/// Makes the bytes of a written chunk count, and gives the upload until `deadline_micros` for the next.
+/// Makes the bytes of a written chunk count, and gives the upload until `deadline_micros` for the next;
+/// so long it is remembered when this was the last.
 /// False when the upload has gone on from where the chunk begins, or is over, or the write took too
 /// long; the transaction must then be given up.
 pub async fn land(
@@ -77,10 +78,11 @@ pub async fn land(
     )?;
     let in_place = execute!(
         conn,
-        "UPDATE uploads SET received = received + $3 WHERE image_id = $1 AND received = $2",
+        "UPDATE uploads SET received = received + $3, granted_until = $4 WHERE image_id = $1 AND received = $2",
         chunk.image.to_string(),
         chunk.first_byte,
-        chunk.bytes
+        chunk.bytes,
+        deadline_micros
     )?;
     let in_time = execute!(
         conn,
@@ -171,10 +173,16 @@ pub async fn release(conn: &mut Conn, key: &BlobKey, now_micros: i64) -> Result<
     Ok(touched == 1)
 }
 
-/// Forgets a dying chunk, once its object is gone.
-pub async fn forget(conn: &mut Conn, key: &BlobKey) -> Result<(), DbError> {
-    execute!(conn, "DELETE FROM upload_chunks WHERE key = $1 AND state = 'dying'", key.as_str())?;
-    Ok(())
+/// Forgets a dying chunk, once its object is gone. Whose it was; `None` when somebody else forgot it.
+pub async fn forget(conn: &mut Conn, key: &BlobKey) -> Result<Option<UserId>, DbError> {
+    let owner = optional!(
+        conn,
+        (String,),
+        "DELETE FROM upload_chunks WHERE key = $1 AND state = 'dying'
+         RETURNING (SELECT u.owner_id FROM uploads u WHERE u.image_id = upload_chunks.image_id)",
+        key.as_str()
+    )?;
+    owner.map(|(owner,)| parsed("user id", &owner, UserId::parse)).transpose()
 }
 
 fn parse_key(text: &str) -> Result<BlobKey, DbError> {

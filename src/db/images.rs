@@ -112,15 +112,15 @@ pub async fn usage(conn: &mut Conn, owner: &UserId) -> Result<(i64, i64), DbErro
     )
 }
 
-/// How many of a user's uploads were begun and not completed.
-pub async fn open_uploads(conn: &mut Conn, owner: &UserId) -> Result<i64, DbError> {
-    let (open,) = one!(
+/// How many of a user's uploads were begun and not completed, and how many bytes they will have.
+pub async fn open_uploads(conn: &mut Conn, owner: &UserId) -> Result<(i64, i64), DbError> {
+    one!(
         conn,
-        (i64,),
-        "SELECT COUNT(*) FROM images WHERE owner_id = $1 AND state IN ('reserved', 'uploaded')",
+        (i64, i64),
+        "SELECT COUNT(*), CAST(COALESCE(SUM(u.bytes), 0) AS BIGINT) FROM images i JOIN uploads u ON u.image_id = i.id
+         WHERE i.owner_id = $1 AND i.state IN ('reserved', 'uploaded')",
         owner.as_str()
-    )?;
-    Ok(open)
+    )
 }
 
 /// Whether an image is held.
@@ -136,8 +136,8 @@ pub async fn filename(conn: &mut Conn, image: ImageId) -> Result<Option<String>,
     Ok(row.and_then(|(filename,)| filename))
 }
 
-/// Says that a reserved image's bytes have come, and gives the time to verify them. False when it is
-/// neither reserved nor uploaded, or its time ran out.
+/// Says that a reserved image's bytes have come, and gives the time to verify them, once. False when it
+/// is neither reserved nor uploaded, or its time ran out.
 pub async fn set_uploaded(
     conn: &mut Conn,
     image: ImageId,
@@ -146,7 +146,7 @@ pub async fn set_uploaded(
 ) -> Result<bool, DbError> {
     let touched = execute!(
         conn,
-        "UPDATE images SET state = 'uploaded', deadline = $3
+        "UPDATE images SET state = 'uploaded', deadline = CASE WHEN state = 'reserved' THEN $3 ELSE deadline END
          WHERE id = $1 AND state IN ('reserved', 'uploaded') AND deadline > $2",
         image.to_string(),
         now_micros,

@@ -28,8 +28,21 @@ impl Ingest {
     /// Completes an upload whose bytes are in the bucket.
     ///
     /// Bytes that are refused are refused for good: the image is `rejected`. Either way what landed is
-    /// removed.
+    /// removed. It goes on when the caller does not, so that a client who hangs up leaves nothing half
+    /// done.
     pub async fn complete(&self, upload: &UploadRow) -> Result<Completed, IngestError> {
+        let (ingest, upload) = (self.clone(), upload.clone());
+        let completing = tokio::spawn(async move { ingest.complete_here(&upload).await });
+        completing.await.map_err(std::io::Error::other)?
+    }
+
+    async fn complete_here(&self, upload: &UploadRow) -> Result<Completed, IngestError> {
+        // Before anything is read: each takes as much room in the temporary folder as a file may have.
+        let _pass = self.completions.enter().await?;
+        let standing = images::standing(&mut self.db.read().await?, upload.image, &upload.owner).await?;
+        if !standing.is_some_and(|(state, _)| matches!(state, State::Reserved | State::Uploaded)) {
+            return Ok(Completed::Otherwise);
+        }
         let (spooled, promised) = match &upload.landing {
             Landing::Incoming(incoming) => (self.fetch(upload, incoming).await, Some(incoming.format)),
             Landing::Chunks { received, .. } => (self.assemble(upload, *received).await, None),
@@ -56,15 +69,23 @@ impl Ingest {
             Err(error) if error.is_refusal() => return self.reject(upload, error).await,
             Err(error) => return Err(error),
         };
-        let mut tx = self.db.begin().await?;
-        let completed = prepared.admit_as(&mut tx, upload.image, self.upload.unattached_secs).await?;
-        if completed {
-            tx.commit().await?;
-        } else {
-            drop(tx);
+        let admitting = async {
+            let mut tx = self.db.begin().await?;
+            let admitted = prepared.admit_as(&mut tx, upload.image, self.upload.unattached_secs).await?;
+            if admitted {
+                tx.commit().await?;
+            }
+            Ok(admitted)
+        };
+        let admitted: Result<bool, IngestError> = admitting.await;
+        if !matches!(admitted, Ok(true)) {
+            self.abandon([prepared.blob()]).await;
+        }
+        if !admitted? {
+            return Ok(Completed::Otherwise);
         }
         self.clear(upload).await;
-        Ok(if completed { Completed::Now } else { Completed::Otherwise })
+        Ok(Completed::Now)
     }
 
     /// Reads an object to a file that has room for it.

@@ -4,7 +4,10 @@
 //! before. So two who write at the same offset need no lock: one of them moves it, and what the other
 //! wrote is removed again, as is what somebody wrote whom everybody had given up.
 
+use std::pin::pin;
+
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{Checksum, Ingest, IngestError, Spool, Spooled};
@@ -15,6 +18,7 @@ use crate::{
         uploads::UploadRow,
         users,
     },
+    gate::Pass,
     id::BlobKey,
     store::{Object, StoreError},
 };
@@ -24,6 +28,8 @@ use crate::{
 const CHUNK_BYTES: u64 = 4 << 20;
 /// How many chunks are on their way to the bucket at once; each is in memory for so long. More wait.
 pub(super) const CHUNKS_AT_ONCE: usize = 4;
+/// How many chunks are asked for before it is their turn to be read.
+const READ_AHEAD: usize = 4;
 /// How many pieces of a body, as the connection hands them over, wait for the temporary file. Each is as
 /// large as the read buffer of a connection at most.
 const PIECES_WAITING: usize = 1;
@@ -80,6 +86,7 @@ impl Ingest {
         offset: i64,
         checksum: Option<Checksum>,
     ) -> Result<Receiving, IngestError> {
+        let pass = self.receives.enter().await?;
         let left = u64::try_from(upload.bytes - offset).unwrap_or_default();
         let window = if checksum.is_some() { left } else { CHUNK_BYTES };
         let writer = Writer {
@@ -89,7 +96,8 @@ impl Ingest {
             left,
             window,
             checksum,
-            spool: Spool::start(window).await?,
+            spool: None,
+            _pass: pass,
         };
         let (pieces, coming) = mpsc::channel(PIECES_WAITING);
         Ok(Receiving { pieces, writer: tokio::spawn(writer.write(coming)) })
@@ -103,8 +111,13 @@ impl Ingest {
         let chunks = chunks::landed(&mut self.db.read().await?, upload.image).await?;
         let mut spool = Spool::start(u64::try_from(upload.bytes).unwrap_or_default()).await?;
         let mut at = 0;
-        for chunk in chunks {
-            let body = match self.store.stream(&Object::incoming(&chunk.key, CHUNK_TYPE), None).await {
+        let opening = stream::iter(chunks).map(async |chunk| {
+            let body = self.store.stream(&Object::incoming(&chunk.key, CHUNK_TYPE), None).await;
+            (chunk, body)
+        });
+        let mut opened = pin!(opening.buffered(READ_AHEAD));
+        while let Some((chunk, body)) = opened.next().await {
+            let body = match body {
                 // Whoever was faster has removed it.
                 Err(StoreError::Missing { .. }) => return Err(IngestError::Missing),
                 body => body?,
@@ -189,7 +202,9 @@ struct Writer {
     /// How many bytes the spool takes: a chunk, or everything that a checksum is to be checked of.
     window: u64,
     checksum: Option<Checksum>,
-    spool: Spool,
+    /// What has come and is not stored; a temporary file is there only while there is something in it.
+    spool: Option<Spool>,
+    _pass: Pass,
 }
 
 impl Writer {
@@ -220,19 +235,23 @@ impl Writer {
         while !bytes.is_empty() {
             // Stored when more comes and not when it is full, so that a body which is too long never
             // completes an upload.
-            if self.spool.received() == self.window {
+            if self.spool.as_ref().is_some_and(|spool| spool.received() == self.window) {
                 self.store().await?;
             }
-            let room = usize::try_from(self.window - self.spool.received()).unwrap_or(usize::MAX);
-            self.spool.write(&bytes.split_to(room.min(bytes.len()))).await?;
+            let spool = match &mut self.spool {
+                Some(spool) => spool,
+                none => none.insert(Spool::start(self.window).await?),
+            };
+            let room = usize::try_from(self.window - spool.received()).unwrap_or(usize::MAX);
+            spool.write(&bytes.split_to(room.min(bytes.len()))).await?;
         }
         Ok(())
     }
 
     /// Keeps what is in the spool, and empties it.
     async fn store(&mut self) -> Result<(), IngestError> {
-        let empty = Spool::start(self.window).await?;
-        let mut spooled = std::mem::replace(&mut self.spool, empty).finish().await?;
+        let Some(spool) = self.spool.take() else { return Ok(()) };
+        let mut spooled = spool.finish().await?;
         loop {
             let _turn = self.ingest.chunks.acquire().await.map_err(std::io::Error::other)?;
             let bytes;

@@ -92,7 +92,9 @@ pub(super) fn checksum(headers: &HeaderMap) -> Result<Option<Checksum>, Error> {
 /// Whatever else is said is kept and believed nowhere, `filetype` included: the bytes decide.
 pub(super) fn metadata(headers: &HeaderMap) -> Result<(Option<&str>, Option<String>), Error> {
     let wrong = |rule: &str| Error::invalid_field("Upload-Metadata", rule);
-    let Some(sent) = only(headers, &UPLOAD_METADATA).map_err(wrong)? else { return Ok((None, None)) };
+    // Some clients send the header without anything in it.
+    let sent = only(headers, &UPLOAD_METADATA).map_err(wrong)?.filter(|sent| !sent.trim().is_empty());
+    let Some(sent) = sent else { return Ok((None, None)) };
     if sent.len() > MAX_METADATA_BYTES {
         return Err(wrong(&format!("must have at most {MAX_METADATA_BYTES} bytes")));
     }
@@ -194,12 +196,14 @@ mod tests {
             assert_eq!(read(text), Some((text.to_owned(), name.map(str::to_owned))), "{text}");
         }
         for text in
-            ["", ",", "filename d29ybGQ=,", "a,a", "filename d29ybGQ", "filename d29y bGQ=", "filename /w=="]
+            [",", "filename d29ybGQ=,", "a,a", "filename d29ybGQ", "filename d29y bGQ=", "filename /w=="]
         {
             assert_eq!(read(text), None, "{text:?}");
         }
         assert_eq!(read(&format!("x {}", "A".repeat(MAX_METADATA_BYTES))), None);
-        assert!(matches!(metadata(&HeaderMap::new()), Ok((None, None))));
+        for nothing in [HeaderMap::new(), headers(&[("upload-metadata", "")])] {
+            assert!(matches!(metadata(&nothing), Ok((None, None))));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use thiserror::Error;
 
 use crate::{
@@ -23,6 +24,10 @@ use crate::{
 const BATCH: i64 = 100;
 /// How many scans one sweep makes of each kind; what is left waits for the next.
 const MAX_BATCHES: usize = 100;
+/// How many chunks of one upload are removed at once, while a client waits.
+const CHUNKS_AT_ONCE: usize = 8;
+/// How many idempotency keys one transaction takes out.
+const KEYS_BATCH: i64 = 1000;
 /// How long after a client's last right to write ended the bucket may still be taking his bytes.
 const UPLOAD_SLACK_SECS: u64 = 15 * 60;
 
@@ -227,9 +232,8 @@ impl Sweeper {
             Landing::Incoming(incoming) => self.store.delete(&[incoming_object(&incoming.key)]).await?,
             Landing::Chunks { .. } => {
                 let due = chunks::due_of(&mut self.db.read().await?, upload.image, now_micros).await?;
-                for key in due {
-                    self.sweep_chunk(&key, now_micros).await?;
-                }
+                let sweeping = stream::iter(due).map(async |key| self.sweep_chunk(&key, now_micros).await);
+                sweeping.buffer_unordered(CHUNKS_AT_ONCE).try_for_each(async |_| Ok(())).await?;
             }
         }
         Ok(())
@@ -267,7 +271,9 @@ impl Sweeper {
             return Err(SweepError::StillThere(key.clone()));
         }
         let mut tx = self.db.begin().await?;
-        chunks::forget(&mut tx, key).await?;
+        if let Some(owner) = chunks::forget(&mut tx, key).await? {
+            erasures::add_verified(&mut tx, &owner, 1).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }
@@ -292,7 +298,7 @@ impl Sweeper {
     async fn keys(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
         for _ in 0..MAX_BATCHES {
             let mut tx = self.db.begin().await?;
-            let forgotten = idempotency::forget_due(&mut tx, now_micros, BATCH).await?;
+            let forgotten = idempotency::forget_due(&mut tx, now_micros, KEYS_BATCH).await?;
             tx.commit().await?;
             swept.forgotten_keys += forgotten;
             if forgotten == 0 {

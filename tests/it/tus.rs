@@ -432,15 +432,25 @@ async fn bytes_that_are_no_image_are_refused_for_good() {
 
 #[tokio::test]
 async fn an_upload_that_could_not_be_completed_is_completed_by_asking() {
-    let quota = [("PINHOLE_QUOTA__IMAGES", "1")];
+    let quota = [("PINHOLE_QUOTA__IMAGES", "1"), ("PINHOLE_UPLOAD__SWEEP_SECS", "1")];
     let mut app = TestApp::start_with(&quota);
     for (seed, way) in (2..).zip(["HEAD", "PATCH", "complete"]) {
-        let in_the_way = app.upload("alice", jpeg(64, 48, 1)).await;
         let photo = jpeg(64, 48, seed);
         let path = create(&app, "alice", photo.len()).await;
+        let in_the_way = app.upload("alice", jpeg(64, 48, 1)).await;
+        // What has no room is not begun, and what was is not finished.
+        let another = tus(&app, "POST", "/v1/tus", "alice").await.header("upload-length", "1");
+        another.send().await.expect_problem(403, "quota_exceeded");
         // All bytes have come, and the image is one too many.
         patch(&app, &path, 0, &photo).await.expect_problem(403, "quota_exceeded");
         head(&app, &path).await.expect(403);
+        // Its chunk stays, and that of it which was published in vain does not.
+        let kept = count(&app, "SELECT COUNT(*) FROM blobs WHERE deadline IS NULL").await;
+        wait_until("only the chunk is left", async || {
+            count(&app, "SELECT COUNT(*) FROM blobs").await == kept
+        })
+        .await;
+        assert_eq!(objects(&app).await, 2 * usize::try_from(kept).unwrap() + 1, "{way}");
         app = app.restart_with(&quota);
         let delete = format!("/v1/images/{in_the_way}");
         app.request("DELETE", &delete).user("alice").await.send().await.expect(204);
@@ -477,6 +487,10 @@ async fn an_abandoned_upload_ends_at_its_deadline_and_progress_puts_it_off() {
     let sent = patch(&app, &path, 0, &[0; 500]).await.expect(204);
     let put_off = sent.header("upload-expires").to_owned();
     assert_ne!(put_off, half_way);
+    // When it is whole it is remembered for as long again, however long it took.
+    let remembered =
+        "SELECT COUNT(*) FROM uploads u JOIN images i ON i.id = u.image_id WHERE granted_until = deadline";
+    assert_eq!(count(&app, remembered).await, 1);
     assert_eq!(head(&app, &path).await.header("upload-expires"), put_off);
     assert_eq!(objects(&app).await, before + 1);
 
@@ -560,10 +574,10 @@ async fn an_erased_users_upload_is_gone() {
     patch(&app, &path, 500, &[0; 500]).await.expect_problem(401, "unauthenticated");
     under_way.write_all(&vec![0; MIB - 1]).await.unwrap();
     Reply::read(&mut under_way).await.expect_problem(401, "unauthenticated");
-    let receipt = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
+    let path = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
     wait_until("it is done", async || {
-        let receipt = app.get(&receipt).service().send().await.expect(200).json();
-        receipt["state"] == "done"
+        let receipt = app.get(&path).service().send().await.expect(200).json();
+        receipt["state"] == "done" && receipt["verified_gone"].as_i64() >= Some(2)
     })
     .await;
     assert_eq!((objects(&app).await, count(&app, CHUNKS).await), (before, 0));

@@ -420,6 +420,7 @@ async fn a_quota_is_held_by_every_way_in() {
     let third =
         app.post("/v1/images").user("alice").await.header("content-type", "image/jpeg").body(jpeg(64, 48, 3));
     third.send().await.expect_problem(403, "quota_exceeded");
+    grant(&app, "alice", announced("put", &photo)).await.expect_problem(403, "quota_exceeded");
     let parts = [text("visibility", "public"), file("images", &jpeg(64, 48, 4))];
     form(&app, "POST", "/v1/posts", "alice", &parts).await.expect_problem(403, "quota_exceeded");
     app.upload("bob", photo.clone()).await;

@@ -100,11 +100,12 @@ pub(in crate::web) async fn create(cx: &Context<'_>) -> Answer {
 /// `HEAD /v1/tus/{id}`: how far the upload has come.
 ///
 /// A client who reads here that all bytes have come takes his upload to be done. So it is made done
-/// first, in case it was the program that stopped before.
+/// first, in case it was the program that stopped before. When that cannot be done now the answer is
+/// 423, the one at which clients keep the upload and ask again; at any other they begin from nothing.
 pub(in crate::web) async fn head(cx: &Context<'_>, id: &str) -> Answer {
     tus::require_version(cx.headers)?;
     let owner = cx.user().await?;
-    let found = completed(cx, find(cx, id, &owner).await?).await?;
+    let found = completed(cx, find(cx, id, &owner).await?).await.map_err(Error::locked_if_passing)?;
     let mut response = Response::new(full(bytes::Bytes::new()));
     let out = response.headers_mut();
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

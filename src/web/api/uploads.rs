@@ -20,7 +20,7 @@ use crate::{
     },
     error::Error,
     id::{BlobKey, ImageId, UserId},
-    ingest::Completed,
+    ingest::{Completed, IngestError},
     render::Format,
     store::Object,
 };
@@ -128,10 +128,17 @@ pub(super) async fn reserve(
     if !users::lock_alive(&mut tx, &upload.owner).await? {
         return Err(Error::erased());
     }
-    if let Some(max) = cx.app.config.quota.open_uploads
-        && images::open_uploads(&mut tx, &upload.owner).await? >= max
+    let quota = cx.app.config.quota;
+    let (open, promised) = images::open_uploads(&mut tx, &upload.owner).await?;
+    if let Some(max) = quota.open_uploads
+        && open >= max
     {
         return Err(Error::too_many_uploads(max));
+    }
+    // What has no room when all of it has come is not begun.
+    let (images, bytes) = images::usage(&mut tx, &upload.owner).await?;
+    if quota.is_exceeded(images + open + 1, bytes + promised + upload.bytes) {
+        return Err(IngestError::QuotaExceeded.into());
     }
     images::reserve(&mut tx, upload.image, &upload.owner, filename, cx.now_micros, deadline).await?;
     uploads::insert(&mut tx, upload).await?;
@@ -166,6 +173,12 @@ pub(super) async fn finish(cx: &Context<'_>, image: ImageId, owner: &UserId) -> 
             // Whoever was faster has removed what lay there: what did he make of it?
             match images::standing(&mut cx.app.db.read().await?, image, owner).await? {
                 Some((State::Ready, _)) => Ok(StatusCode::OK),
+                // He was refused, as this call would have been.
+                Some((State::Rejected, _))
+                    if matches!(completed, Ok(Completed::Otherwise) | Err(IngestError::Missing)) =>
+                {
+                    Err(Error::upload_rejected())
+                }
                 // What went wrong was this call's own doing, or nobody's.
                 _ => Err(completed.map_or_else(Error::from, |_| Error::not_found())),
             }
