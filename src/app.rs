@@ -12,11 +12,11 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::{Config, Work},
+    config::Config,
     db::{Db, DbError},
     gate::Gate,
     identity::{Identity, IdentityError},
-    ingest::Ingest,
+    ingest::{self, Ingest},
     link::{KeyRing, KeyRingError},
     metrics::Metrics,
     render::{Catalogue, Limits},
@@ -79,34 +79,37 @@ impl App {
             max_output_side: config.transform.max_side,
             max_output_pixels: config.transform.max_pixels,
         };
-        let Work { renders, renders_waiting, ingests, ingests_waiting, fetches, fetches_waiting, keyed } =
-            config.work;
-        let ingests = Gate::new(one_a_core(ingests), ingests_waiting);
+        let work = config.work.clone();
         let variants = Variants::new(
             store.clone(),
-            Gate::new(one_a_core(renders), renders_waiting),
-            Gate::new(fetches, fetches_waiting),
+            Gate::new(one_a_core(work.renders), work.renders_waiting),
+            Gate::new(work.fetches, work.fetches_waiting),
             limits,
             config.upload.max_bytes,
             config.cache.memory_bytes,
             metrics.clone(),
         );
+        let sweeper = Sweeper::new(db.clone(), store.clone(), Some(variants.clone()));
         Ok(Self {
             links: KeyRing::parse(config.links.keys.iter().map(crate::config::Secret::expose))?,
             identity: Identity::new(&config, dev)?,
             ingest: Ingest::new(
                 db.clone(),
                 store.clone(),
-                ingests,
+                sweeper.clone(),
+                ingest::Gates {
+                    ingests: Gate::new(one_a_core(work.ingests), work.ingests_waiting),
+                    completions: Gate::new(work.completions, work.completions_waiting),
+                    receives: Gate::new(work.receives, 0),
+                },
                 limits,
-                config.upload.clone(),
-                config.quota,
+                ingest::Rules { upload: config.upload.clone(), quota: config.quota },
             ),
-            sweeper: Sweeper::new(db.clone(), store.clone(), Some(variants.clone())),
+            sweeper,
             variants,
             catalogue: catalogue::load(&config.transform)?,
             metrics,
-            keyed: Gate::new(keyed, 0),
+            keyed: Gate::new(work.keyed, 0),
             config,
             db,
             store,

@@ -76,9 +76,11 @@ fn place(config: &Config) -> Result<Place, Failure> {
 
 /// Opens the database as it is; a SQLite file is made when absent.
 async fn open(place: &Place) -> Result<Db, Failure> {
-    let opened = match place {
-        Place::Sqlite(path) => Db::open_sqlite(path).await,
-        Place::Postgres(url) => Db::open_postgres(url.expose()).await,
+    let (opened, mend) = match place {
+        Place::Sqlite(path) => (Db::open_sqlite(path).await, "its folder must be there, and be writable"),
+        Place::Postgres(url) => {
+            (Db::open_postgres(url.expose()).await, "mend database.url, or start the server there")
+        }
     };
-    opened.map_err(|error| Failure::failed(format!("{place}: {error}; mend database.url, or start it")))
+    opened.map_err(|error| Failure::failed(format!("{place}: {error}; {mend}")))
 }

@@ -7,6 +7,7 @@
 mod query;
 
 pub mod blobs;
+pub mod chunks;
 pub mod erasures;
 pub mod facts;
 pub mod idempotency;

@@ -100,6 +100,16 @@ impl Error {
             .closing()
     }
 
+    /// 412: another version of the tus protocol, with the one that is spoken here.
+    pub fn tus_version(versions: &'static str) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "tus_version",
+            format!("`Tus-Resumable`: must be {versions}, the version of the protocol that is spoken here."),
+        )
+        .with(HeaderName::from_static("tus-version"), HeaderValue::from_static(versions))
+    }
+
     /// 413, with the limit.
     pub fn too_large(what: &str, max_bytes: u64) -> Self {
         Self::new(
@@ -189,6 +199,19 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed here; it has been logged.")
     }
 
+    /// 423 instead of what will have passed when the request is sent again.
+    pub fn locked_if_passing(self) -> Self {
+        if !self.status.is_server_error() && self.code != "upload_missing" {
+            return self;
+        }
+        Self::new(
+            StatusCode::LOCKED,
+            "upload_busy",
+            "All bytes have come and cannot be looked at now; ask again soon.",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS))
+    }
+
     /// 503: it was given up after as long as a request may take.
     pub fn took_too_long() -> Self {
         Self::unavailable("took_too_long", "The request took too long and was given up; send it again.")
@@ -233,6 +256,11 @@ impl Error {
         }
         response
     }
+}
+
+/// 460, tus's own (<https://tus.io/protocols/resumable-upload#checksum>).
+fn checksum_mismatch() -> StatusCode {
+    StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// An inner error's words as a public sentence.
@@ -325,7 +353,7 @@ impl From<IngestError> for Error {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::UnsupportedType => Self::unsupported_type(sentence(&error)),
-            IngestError::Rejected(_) => {
+            IngestError::Rejected(_) | IngestError::NotAnImage => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "image_invalid", sentence(&error))
             }
             IngestError::Promise(_) => {
@@ -336,6 +364,12 @@ impl From<IngestError> for Error {
             }
             IngestError::OwnerGone => Self::erased(),
             IngestError::Missing => Self::new(StatusCode::CONFLICT, "upload_missing", sentence(&error)),
+            IngestError::OutOfStep => Self::new(StatusCode::CONFLICT, "offset_mismatch", sentence(&error)),
+            IngestError::TooLong => Self::bad_request("too_long", sentence(&error)),
+            IngestError::TooManyChunks => Self::bad_request("too_many_chunks", sentence(&error)),
+            IngestError::ChecksumMismatch => {
+                Self::new(checksum_mismatch(), "checksum_mismatch", sentence(&error))
+            }
             IngestError::Gate(GateError::Panicked) => {
                 tracing::error!("a decoder panicked");
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "image_invalid", "The image cannot be decoded.")

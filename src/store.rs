@@ -1,9 +1,9 @@
 //! The private bucket: put, get, stream and delete objects by their typed names.
 //!
 //! The parts beside this file: `grant` (what lets a client send straight to the
-//! bucket; its form is `post_policy`), `listing`, `multipart`, `cors`. One code
-//! path serves the embedded server, Garage, AWS and R2; where one of them
-//! differs, the function that minds it says so.
+//! bucket; its form is `post_policy`), `listing`, `cors`. One code path serves the
+//! embedded server, Garage, AWS and R2; where one of them differs, the function
+//! that minds it says so.
 
 pub mod embedded;
 
@@ -15,7 +15,6 @@ mod error;
 mod grant;
 mod key;
 mod listing;
-mod multipart;
 mod post_policy;
 mod settings;
 #[cfg(test)]
@@ -42,7 +41,6 @@ pub use self::{
     grant::{PostGrant, PutGrant},
     key::{Kind, Named, Object, ObjectName},
     listing::{Listed, ListedPage},
-    multipart::{OpenUpload, Part, UploadMarker, UploadPage},
     settings::Settings,
 };
 

@@ -11,6 +11,7 @@ mod idempotency;
 pub mod ops;
 mod route;
 mod sent;
+mod tus;
 
 use std::sync::Arc;
 
@@ -66,14 +67,23 @@ impl Context<'_> {
 }
 
 /// Answers one request.
-pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
-    if !idempotency::is_asked_for(request.method(), request.headers()) {
-        return respond(app, request).await;
+pub async fn handle(app: Arc<App>, mut request: Request<Incoming>) -> Response<Body> {
+    let is_tus = tus::is_path(request.uri().path());
+    if is_tus && let Some(method) = tus::overriding_method(request.headers()) {
+        *request.method_mut() = method;
     }
-    // A client that hangs up ends its connection's task. This one goes on, so that what it did is known
-    // when the client asks again.
-    let answered = tokio::spawn(respond(app, request)).await;
-    answered.unwrap_or_else(|error| Error::internal(&error).into_response().map(full))
+    let mut response = if idempotency::is_asked_for(request.method(), request.headers()) {
+        // A client that hangs up ends its connection's task. This one goes on, so that what it did is
+        // known when the client asks again.
+        let answered = tokio::spawn(respond(app, request)).await;
+        answered.unwrap_or_else(|error| Error::internal(&error).into_response().map(full))
+    } else {
+        respond(app, request).await
+    };
+    if is_tus {
+        tus::say_version(response.headers_mut());
+    }
+    response
 }
 
 async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
@@ -127,6 +137,12 @@ async fn run(cx: &Context<'_>, route: Route<'_>, body: Sent<'_>) -> Answer {
         Route::CreateUpload => api::uploads::create(cx, body).await,
         Route::CompleteUpload(id) => api::uploads::complete(cx, id).await,
         Route::CancelUpload(id) => api::uploads::cancel(cx, id).await,
+
+        Route::TusOptions => Ok(api::tus::options(cx)),
+        Route::TusCreate => api::tus::create(cx).await,
+        Route::TusHead(id) => api::tus::head(cx, id).await,
+        Route::TusPatch(id) => api::tus::patch(cx, id, body).await,
+        Route::TusTerminate(id) => api::tus::terminate(cx, id).await,
 
         Route::CreatePost => api::posts::create(cx, body).await,
         Route::ListPosts => api::posts::list(cx).await,

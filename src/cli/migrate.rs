@@ -13,7 +13,7 @@ use crate::config::Config;
   pinhole migrate --config pinhole.toml
   PINHOLE_DATABASE__URL=postgres://pinhole@db.example/pinhole pinhole migrate")]
 pub(super) struct Args {
-    /// The file with the settings (TOML); only the section database matters
+    /// The file with the settings (TOML); only database.url matters
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

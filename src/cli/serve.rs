@@ -98,7 +98,9 @@ const NO_SERVICE_KEY: &str = "auth.service_key_hashes is empty, so no backend ca
 /// Refuses what is good enough to try things on, and not for production.
 fn require_production(config: &Config) -> Result<(), Failure> {
     let server = &config.server;
-    if server.public_url.is_empty() && !server.listen.ip().is_loopback() {
+    // Of several processes or machines, only the operator knows which one users see.
+    let is_alone = server.role == Role::All && server.listen.ip().is_loopback();
+    if server.public_url.is_empty() && !is_alone {
         return Err(Failure::usage(
             "server.public_url is not set: name the origin that users see, such as https://img.example.org",
         ));

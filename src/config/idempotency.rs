@@ -8,8 +8,9 @@ use serde::Deserialize;
 pub struct Idempotency {
     /// Seconds that an answer is kept for those who repeat the request.
     pub keep_secs: u64,
-    /// Seconds that a request may be worked on once its body has come; then it is given up. When the
-    /// program was killed meanwhile, its key can be used again after so long.
+    /// Seconds that a key is claimed for once its request has come; nine tenths of them the request may be
+    /// worked on, and is then given up. When the program was killed meanwhile, its key can be used again
+    /// after so long.
     pub lease_secs: u64,
 }
 

@@ -15,7 +15,7 @@ pub struct Server {
     /// Which part of the work this process does.
     pub role: Role,
     /// The origin of all URLs that pinhole gives out, without a trailing slash. Empty, it is the address
-    /// that was listened on, which only a loopback address can be.
+    /// that is listened on, if that is a loopback address and the role is `all`.
     pub public_url: String,
     /// Connections served at once; more wait to be accepted.
     pub max_connections: usize,

@@ -14,7 +14,7 @@ pub struct Upload {
     pub max_animation_pixels: u64,
     /// Seconds that a ready image without any use is kept.
     pub unattached_secs: u64,
-    /// Seconds that an upload may stay unfinished.
+    /// Seconds that an upload may stay unfinished; a resumable one, without progress.
     pub reserved_secs: u64,
     /// Seconds that a presigned upload may be sent for.
     pub grant_secs: u64,
@@ -46,4 +46,11 @@ pub struct Quota {
     pub bytes: Option<i64>,
     /// Uploads that were begun and not completed.
     pub open_uploads: Option<i64>,
+}
+
+impl Quota {
+    /// Whether so many images with so many bytes are more than one user may have.
+    pub fn is_exceeded(&self, images: i64, bytes: i64) -> bool {
+        self.images.is_some_and(|max| images > max) || self.bytes.is_some_and(|max| bytes > max)
+    }
 }

@@ -18,6 +18,13 @@ pub struct Work {
     pub fetches: usize,
     /// Originals that may wait for that.
     pub fetches_waiting: usize,
+    /// Uploads read back from the bucket at once to be completed, each into a temporary file.
+    pub completions: usize,
+    /// Uploads that may wait for that.
+    pub completions_waiting: usize,
+    /// Bodies of resumable uploads received at once, each through a temporary file, counting those that
+    /// are still being kept though their clients have hung up; more are shed with 503.
+    pub receives: usize,
     /// Requests with an idempotency key that are worked on at once, counting those whose clients have
     /// hung up; more are shed with 503.
     pub keyed: usize,
@@ -32,6 +39,9 @@ impl Default for Work {
             ingests_waiting: 64,
             fetches: 16,
             fetches_waiting: 256,
+            completions: 8,
+            completions_waiting: 256,
+            receives: 256,
             keyed: 1000,
         }
     }

@@ -47,7 +47,8 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
          VALUES ($1, $2, 'running', $3,
             (SELECT COUNT(*) FROM images WHERE owner_id = $2 AND state = 'ready'),
             (SELECT COUNT(*) FROM images WHERE owner_id = $2 AND state IN ('reserved', 'uploaded')),
-            (SELECT MAX(granted_until) FROM uploads WHERE owner_id = $2 AND granted_until > $3))
+            (SELECT MAX(granted_until) FROM uploads
+             WHERE owner_id = $2 AND granted_until > $3 AND method <> 'tus'))
          ON CONFLICT (user_id) DO NOTHING",
         ErasureId::new().to_string(),
         user.as_str(),
@@ -93,6 +94,7 @@ pub async fn count_running(conn: &mut Conn) -> Result<i64, DbError> {
 pub async fn forget_social(conn: &mut Conn, user: &UserId) -> Result<(), DbError> {
     let user = user.as_str();
     execute!(conn, "UPDATE images SET filename = NULL WHERE owner_id = $1", user)?;
+    execute!(conn, "UPDATE uploads SET metadata = NULL WHERE owner_id = $1", user)?;
     execute!(
         conn,
         "DELETE FROM attachments WHERE post_id IN (SELECT id FROM posts WHERE author_id = $1)",

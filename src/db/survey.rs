@@ -22,7 +22,13 @@ pub struct KnownKey {
 /// both questions below.
 macro_rules! incoming_keys {
     ($rest:literal) => {
-        concat!("SELECT key FROM (SELECT incoming_key AS key FROM uploads) AS incoming WHERE ", $rest)
+        concat!(
+            "SELECT key, live FROM (
+                SELECT incoming_key AS key, FALSE AS live FROM uploads WHERE incoming_key IS NOT NULL
+                UNION ALL SELECT key, state = 'landed' FROM upload_chunks
+             ) AS incoming WHERE ",
+            $rest
+        )
     };
 }
 
@@ -41,8 +47,8 @@ pub async fn blobs(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Known
 /// The keys of uploads under way that come after `after`, likewise.
 pub async fn incoming(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<KnownKey>, DbError> {
     let sql = incoming_keys!("key > $1 ORDER BY key LIMIT $2");
-    let rows = all!(conn, (String,), sql, after, limit)?;
-    rows.iter().map(|(key,)| known(key, false)).collect()
+    let rows = all!(conn, (String, bool), sql, after, limit)?;
+    rows.iter().map(|(key, live)| known(key, *live)).collect()
 }
 
 /// Whether there is a blob of this key, in whatever state.
@@ -52,19 +58,22 @@ pub async fn is_blob(conn: &mut Conn, key: &BlobKey) -> Result<bool, DbError> {
 
 /// Whether an upload under way has this key.
 pub async fn is_incoming(conn: &mut Conn, key: &BlobKey) -> Result<bool, DbError> {
-    Ok(optional!(conn, (String,), incoming_keys!("key = $1"), key.as_str())?.is_some())
+    Ok(optional!(conn, (String, bool), incoming_keys!("key = $1"), key.as_str())?.is_some())
 }
 
-/// Whose blob this is, if it is live.
+/// Whose blob, or whose piece of an upload, this is, if its object must be there.
 pub async fn live_owner(conn: &mut Conn, key: &BlobKey) -> Result<Option<UserId>, DbError> {
-    let sql = "SELECT owner_id FROM blobs WHERE key = $1 AND state = 'live'";
+    let sql = "SELECT owner_id FROM blobs WHERE key = $1 AND state = 'live'
+               UNION ALL SELECT u.owner_id FROM upload_chunks c JOIN uploads u ON u.image_id = c.image_id
+               WHERE c.key = $1 AND c.state = 'landed'";
     let row = optional!(conn, (String,), sql, key.as_str())?;
     row.map(|(owner,)| parsed("user id", &owner, UserId::parse)).transpose()
 }
 
-/// The images that use a blob, oldest first, at most `limit`.
+/// The images that use a blob, or that a piece of an upload is for, oldest first, at most `limit`.
 pub async fn images_using(conn: &mut Conn, key: &BlobKey, limit: i64) -> Result<Vec<ImageId>, DbError> {
-    let sql = "SELECT id FROM images WHERE blob_key = $1 ORDER BY id LIMIT $2";
+    let sql = "SELECT id FROM images WHERE blob_key = $1
+               UNION ALL SELECT image_id FROM upload_chunks WHERE key = $1 ORDER BY 1 LIMIT $2";
     let rows = all!(conn, (String,), sql, key.as_str(), limit)?;
     rows.iter().map(|(id,)| parsed("image id", id, ImageId::parse)).collect()
 }

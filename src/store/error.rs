@@ -13,13 +13,6 @@ pub enum StoreError {
         /// The key that was asked for.
         key: String,
     },
-    /// There is no such multipart upload: aborted, or completed already. Whether
-    /// the latter, [`super::Store::head`] of the object says.
-    #[error("no open upload of {key}")]
-    NoUpload {
-        /// The key of the object that it was to become.
-        key: String,
-    },
     /// The object is longer than the caller allows.
     #[error("object {key} has {length} bytes, more than the {limit} allowed")]
     TooLarge {
@@ -76,7 +69,6 @@ impl StoreError {
         };
         match (status, code) {
             (404, Some("NoSuchBucket")) => Self::NoBucket,
-            (404, Some("NoSuchUpload")) => Self::NoUpload { key: key.to_owned() },
             // An answer to HEAD has no body and so no code.
             (404, _) if key.is_empty() => Self::NoBucket,
             (404, _) => Self::Missing { key: key.to_owned() },

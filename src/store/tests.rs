@@ -3,7 +3,7 @@
 pub(crate) mod bench;
 mod browser;
 mod grants;
-mod parts;
+mod listing;
 mod protocol;
 
 use std::{net::SocketAddr, path::Path, slice, time::Duration};

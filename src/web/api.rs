@@ -5,6 +5,7 @@ pub(super) mod images;
 pub(super) mod links;
 pub(super) mod posts;
 pub(super) mod profiles;
+pub(super) mod tus;
 pub(super) mod uploads;
 pub(super) mod users;
 

@@ -30,6 +30,7 @@ use super::{
     route::Route,
     run,
     sent::{Received, Sent},
+    tus,
 };
 use crate::{
     clock,
@@ -51,6 +52,10 @@ const MAX_KEY_CHARS: usize = 255;
 /// The largest answer that is kept, in bytes of its body. No handler has a larger one; the key of such
 /// an answer would be given back, and a repetition done again.
 const MAX_KEPT_BYTES: usize = 1 << 20;
+
+/// The part of a lease, as its divisor, that is left when the work must end: for keeping the answer, and
+/// for another node's clock.
+const LEASE_MARGIN: u64 = 10;
 
 /// Whether a request asks to be done once. Other methods can be repeated as they are, so there the
 /// header says nothing.
@@ -79,12 +84,12 @@ pub(super) async fn once(cx: &Context<'_>, route: Route<'_>, body: &mut Incoming
     let claim = ClaimId::new();
     let lease_secs = cx.app.config.idempotency.lease_secs;
     // The clock that stops the work is read before the one that ends the claim.
-    let stop = Instant::now() + Duration::from_secs(lease_secs);
+    let stop = Instant::now() + Duration::from_secs(lease_secs - lease_secs / LEASE_MARGIN);
     if let Some(kept) = take(cx, &keyed, claim, lease_secs).await? {
         return replay(&kept);
     }
     let Ok(answer) = timeout_at(stop, run(cx, route, Sent::Received(received))).await else {
-        // What was done until now is not known, so the claim stays until it ends, which is now.
+        // What was done until now is not known, so the claim stays until it ends, which is soon.
         return Err(Error::took_too_long());
     };
     settle(cx, &keyed, claim, answer).await
@@ -151,6 +156,7 @@ fn fingerprint(cx: &Context<'_>, received: &Received) -> String {
         cx.uri.path(),
         cx.uri.query(),
         body::media_type(cx.headers),
+        tus::asked_in_headers(cx.uri.path(), cx.headers),
         received.summary(),
     ]);
     hex(&Sha256::digest(asked.to_string()))
@@ -207,7 +213,11 @@ async fn settle(cx: &Context<'_>, keyed: &Keyed, claim: ClaimId, answer: Answer)
         let mut tx = cx.app.db.begin().await?;
         if let Some(kept) = kept {
             let until = clock::after(clock::now_micros(), cx.app.config.idempotency.keep_secs);
-            idempotency::keep(&mut tx, keyed, claim, &kept, until).await?;
+            if !idempotency::keep(&mut tx, keyed, claim, &kept, until).await? {
+                tracing::warn!(
+                    "an answer came too late to be kept: its key was another's, or its user erased"
+                );
+            }
         } else {
             idempotency::release(&mut tx, keyed, claim).await?;
         }

@@ -21,6 +21,12 @@ pub(super) enum Route<'p> {
     CompleteUpload(&'p str),
     CancelUpload(&'p str),
 
+    TusOptions,
+    TusCreate,
+    TusHead(&'p str),
+    TusPatch(&'p str),
+    TusTerminate(&'p str),
+
     CreatePost,
     ListPosts,
     GetPost(&'p str),
@@ -57,6 +63,11 @@ pub(super) fn find<'p>(method: &Method, path: &'p str, role: Role, dev: bool) ->
     for (place, segment) in segments.iter_mut().zip(path.splitn(MAX_SEGMENTS, '/')) {
         *place = segment;
         count += 1;
+    }
+    if let ["v1", "tus", rest @ ..] = &segments[..count]
+        && role.controls()
+    {
+        return tus(method.as_str(), rest);
     }
     // A HEAD is a GET whose body is not sent (RFC 9110 §9.3.2); hyper leaves it out.
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
@@ -126,6 +137,20 @@ fn api<'p>(method: &str, segments: &[&'p str]) -> Result<(Option<Route<'p>>, &'s
     })
 }
 
+/// Resumable uploads: here a HEAD is not a GET, and OPTIONS has an answer.
+fn tus<'p>(method: &str, segments: &[&'p str]) -> Result<Route<'p>, Error> {
+    match (method, segments) {
+        ("OPTIONS", [] | [_]) => Ok(Route::TusOptions),
+        ("POST", []) => Ok(Route::TusCreate),
+        ("HEAD", [id]) => Ok(Route::TusHead(id)),
+        ("PATCH", [id]) => Ok(Route::TusPatch(id)),
+        ("DELETE", [id]) => Ok(Route::TusTerminate(id)),
+        (_, []) => Err(Error::method_not_allowed("OPTIONS, POST")),
+        (_, [_]) => Err(Error::method_not_allowed("OPTIONS, HEAD, PATCH, DELETE")),
+        _ => Err(Error::not_found()),
+    }
+}
+
 fn only<'p>(wanted: &str, method: &str, route: Route<'p>) -> Option<Route<'p>> {
     (wanted == method).then_some(route)
 }
@@ -145,6 +170,11 @@ impl Route<'_> {
             Self::CreateUpload => "create_upload",
             Self::CompleteUpload(_) => "complete_upload",
             Self::CancelUpload(_) => "cancel_upload",
+            Self::TusOptions => "tus_options",
+            Self::TusCreate => "tus_create",
+            Self::TusHead(_) => "tus_head",
+            Self::TusPatch(_) => "tus_patch",
+            Self::TusTerminate(_) => "tus_terminate",
             Self::CreatePost => "create_post",
             Self::ListPosts => "list_posts",
             Self::GetPost(_) => "get_post",
@@ -186,6 +216,8 @@ mod tests {
         ("/v1/uploads", "POST"),
         ("/v1/uploads/x", "DELETE"),
         ("/v1/uploads/x/complete", "POST"),
+        ("/v1/tus", "OPTIONS POST"),
+        ("/v1/tus/x", "OPTIONS HEAD PATCH DELETE"),
         ("/v1/posts", "GET HEAD POST"),
         ("/v1/posts/x", "GET HEAD PATCH DELETE"),
         ("/v1/profile", "GET HEAD PUT"),
@@ -251,6 +283,8 @@ mod tests {
             "/v1/images/x/",
             "/v1/images/x/revoke/y",
             "/v1/images/a/b/c/d/e/f",
+            "/v1/tus/x/y",
+            "/v1/tusx",
             "/v2/images",
         ] {
             // An empty id or option string is refused by what parses it, with the same 404 or a 400.

@@ -32,7 +32,7 @@ pub(super) enum Received {
     File(File),
 }
 
-impl Sent<'_> {
+impl<'b> Sent<'b> {
     /// Reads a JSON object into `T`.
     pub(super) async fn json<T: DeserializeOwned>(
         self,
@@ -43,6 +43,14 @@ impl Sent<'_> {
         match self {
             Self::Coming(body) => body::parse_json(&body::bytes(body, bounds).await?),
             Self::Received(Received::Bytes(bytes)) => body::parse_json(&bytes),
+            Self::Received(_) => Err(received_as_something_else()),
+        }
+    }
+
+    /// The body itself, for methods that take no idempotency key.
+    pub(super) fn coming(self) -> Result<&'b mut Incoming, Error> {
+        match self {
+            Self::Coming(body) => Ok(body),
             Self::Received(_) => Err(received_as_something_else()),
         }
     }

@@ -12,8 +12,7 @@
 //!
 //! **Age** is the bucket's `LastModified` against our clock. The two clocks may differ, but by no more
 //! than 15 minutes, or the bucket would not answer what we sign; the least grace period is four times
-//! that. Of an object written in parts S3 says when it was begun, which is why the grace period also
-//! exceeds the time that any upload may take.
+//! that. It also exceeds the time that any upload may go on without a sign of progress.
 //!
 //! Any number of these may run, beside any number of servers, and be killed anywhere: what is deleted
 //! has no row and never gets one, since keys are random and never used twice.

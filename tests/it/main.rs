@@ -4,6 +4,7 @@
 
 mod access;
 mod api;
+mod credentials;
 mod delivery;
 mod dev;
 mod durability;
@@ -14,5 +15,7 @@ mod readme;
 mod serve;
 mod support;
 mod sweep;
+mod tus;
+mod tus_client;
 mod upload;
 mod ways_in;

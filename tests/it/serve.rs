@@ -3,26 +3,18 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Command, Output},
-    thread,
 };
 
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use sqlx::SqlitePool;
 
 use crate::{
     files,
-    support::{Bucket, NEVER_THERE, TestApp, jpeg, now_secs, serve_command, user_token},
+    support::{Bucket, NEVER_THERE, TestApp, jpeg, serve_command, user_token},
 };
-
-/// The region, keys and endpoint of the file, unset, so that the AWS SDK's own count.
-const UNSET: [(&str, &str); 3] = [
-    ("PINHOLE_BUCKET__ENDPOINT", ""),
-    ("PINHOLE_BUCKET__ACCESS_KEY_ID", ""),
-    ("PINHOLE_BUCKET__SECRET_ACCESS_KEY", ""),
-];
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -30,7 +22,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// Insists on an exit code and on one line on stderr, and that it contains `message`.
 #[track_caller]
-fn expect_failure(output: &Output, code: i32, message: &str) {
+pub fn expect_failure(output: &Output, code: i32, message: &str) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");
@@ -66,13 +58,13 @@ async fn it_serves_what_dev_serves_without_the_demo() {
 }
 
 /// Asks for a grant for a file.
-async fn grant(app: &TestApp, method: &str, file: &[u8]) -> Value {
+pub async fn grant(app: &TestApp, method: &str, file: &[u8]) -> Value {
     let wanted = json!({"content_type": "image/jpeg", "size": file.len(), "method": method});
     app.post("/v1/uploads").user("alice").await.json(&wanted).send().await.expect(201).json()
 }
 
 /// Uploads a file straight to the bucket by each kind of grant.
-async fn upload_straight_to_the_bucket(app: &TestApp) {
+pub async fn upload_straight_to_the_bucket(app: &TestApp) {
     let file = jpeg(64, 48, 1);
     let posted = grant(app, "post", &file).await;
     let fields = posted["fields"].as_object().unwrap().iter();
@@ -149,6 +141,7 @@ fn what_cannot_work_in_production_is_refused_by_name() {
         ("SERVER__PUBLIC_URL", "http://img.example.org", "server.public_url http://img.example.org"),
         ("SERVER__PUBLIC_URL", "img.example.org", "server.public_url"),
         ("SERVER__LISTEN", "0.0.0.0:0", "server.public_url is not set"),
+        ("SERVER__ROLE", "upload", "server.public_url is not set"),
         ("SERVER__LISTEN", "here", "server.listen"),
         ("SERVER__ROLE", "both", "both"),
         ("DATABASE__URL", "", "database.url is not set"),
@@ -273,17 +266,40 @@ fn migrations_are_applied_once_and_named() {
 }
 
 #[tokio::test]
+async fn a_database_of_another_version_is_left_as_it_is() {
+    let bucket = Bucket::of_dev();
+    let data = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &[]).kill();
+    let database =
+        SqlitePool::connect(&format!("sqlite:{}/pinhole.db", data.path().display())).await.unwrap();
+    let last = "SELECT MAX(version) FROM _sqlx_migrations";
+    for (change, message) in [
+        (format!("UPDATE _sqlx_migrations SET version = 9999 WHERE version = ({last})"), "run the newer one"),
+        ("DELETE FROM _sqlx_migrations WHERE version = 9999".to_owned(), "run pinhole migrate first"),
+    ] {
+        let changed = sqlx::query(sqlx::AssertSqlSafe(change)).execute(&database).await.unwrap();
+        assert_eq!(changed.rows_affected(), 1);
+        let output = serve_command(data.path(), &bucket).output().unwrap();
+        expect_failure(&output, 1, message);
+        let output = serve_command(data.path(), &bucket).arg("--check").output().unwrap();
+        expect_failure(&output, 1, "FAIL");
+        assert!(text(&output.stdout).contains(message), "{}", text(&output.stdout));
+    }
+}
+
+#[tokio::test]
 async fn a_role_has_its_own_routes_and_no_others() {
     let bucket = Bucket::of_dev();
-    let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &[("PINHOLE_SERVER__ROLE", "upload")]);
+    let delivery = "https://img.example.org";
+    let role = |role| [("PINHOLE_SERVER__ROLE", role), ("PINHOLE_SERVER__PUBLIC_URL", delivery)];
+    let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &role("upload"));
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
     let link = app.link("alice", &image, "width=32").await;
-    let path = link.strip_prefix(&app.url).unwrap().to_owned();
+    let path = link.strip_prefix(delivery).unwrap().to_owned();
     for path in [&path, &format!("/i/{image}/original")] {
         app.get(path).user("alice").await.send().await.expect_problem(404, "not_found");
     }
 
-    let app = TestApp::serve_on(app.kill(), &bucket, &[("PINHOLE_SERVER__ROLE", "deliver")]);
+    let app = TestApp::serve_on(app.kill(), &bucket, &role("deliver"));
     app.get(&path).send().await.expect(200).image();
     app.get(&format!("/i/{image}/original")).user("alice").await.send().await.expect(200).image();
     app.get(&format!("/i/{image}/original")).user("bob").await.send().await.expect(404);
@@ -373,113 +389,6 @@ async fn it_finishes_what_is_under_way_before_it_stops() {
     answers.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("HTTP/1.1 201 Created"), "{answer}");
     assert_eq!(app.wait(), Some(0));
-}
-
-#[tokio::test]
-async fn the_sdks_own_variables_and_profiles_open_the_bucket() {
-    let bucket = Bucket::of_dev();
-    let variables = [
-        ("AWS_ENDPOINT_URL", bucket.endpoint.as_str()),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", &bucket.access_key_id),
-        ("AWS_SECRET_ACCESS_KEY", &bucket.secret_access_key),
-        ("PINHOLE_BUCKET__REGION", ""),
-    ];
-    let env = [&UNSET[..], &variables].concat();
-    let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &env);
-    upload_straight_to_the_bucket(&app).await;
-
-    let data = app.kill();
-    let (config, keys) = (data.path().join("aws-config"), data.path().join("aws-keys"));
-    let endpoint = &bucket.endpoint;
-    std::fs::write(&config, format!("[profile photos]\nregion = us-east-1\nendpoint_url = {endpoint}\n"))
-        .unwrap();
-    let (id, secret) = (&bucket.access_key_id, &bucket.secret_access_key);
-    let text = format!("[photos]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
-    std::fs::write(&keys, text).unwrap();
-    let profile = [
-        ("AWS_PROFILE", "photos"),
-        ("AWS_CONFIG_FILE", config.to_str().unwrap()),
-        ("AWS_SHARED_CREDENTIALS_FILE", keys.to_str().unwrap()),
-        ("PINHOLE_BUCKET__REGION", ""),
-    ];
-    let env = [&UNSET[..], &profile].concat();
-    let app = TestApp::serve_on(data, &bucket, &env);
-    upload_straight_to_the_bucket(&app).await;
-
-    // What is set explicitly wins.
-    let wrong = [("AWS_ACCESS_KEY_ID", "nobody"), ("AWS_SECRET_ACCESS_KEY", "nothing")];
-    let app = TestApp::serve_on(app.kill(), &bucket, &wrong);
-    app.upload("alice", jpeg(64, 48, 2)).await;
-}
-
-#[test]
-fn no_keys_at_all_are_said_in_one_line() {
-    let bucket = Bucket::of_dev();
-    let data = tempfile::tempdir().unwrap();
-    let mut command = serve_command(data.path(), &bucket);
-    let output = command.envs(UNSET[1..].iter().copied()).output();
-    expect_failure(&output.unwrap(), 1, "no credentials for the bucket");
-}
-
-/// Answers as a container's host does, with keys that end then.
-/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
-fn container_host(bucket: &Bucket, ends: OffsetDateTime) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/keys", listener.local_addr().unwrap());
-    let keys = json!({
-        "AccessKeyId": bucket.access_key_id,
-        "SecretAccessKey": bucket.secret_access_key,
-        "Token": "a-session-token",
-        "Expiration": ends.format(&Rfc3339).unwrap(),
-    })
-    .to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let head = BufReader::new(stream.try_clone().unwrap()).lines();
-            assert!(head.map_while(Result::ok).any(|line| line.is_empty()), "a request");
-            let length = keys.len();
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
-                 Connection: close\r\n\r\n"
-            );
-            stream.write_all((head + &keys).as_bytes()).unwrap();
-        }
-    });
-    url
-}
-
-#[tokio::test]
-async fn no_grant_outlives_temporary_keys() {
-    let bucket = Bucket::of_dev();
-    let granted_secs = 900;
-    for (left_secs, lives_secs) in [(400, 400), (7200, granted_secs)] {
-        let ends = i64::try_from(now_secs() + left_secs).unwrap();
-        let ends = OffsetDateTime::from_unix_timestamp(ends).unwrap();
-        let host = container_host(&bucket, ends);
-        let env = [&UNSET[1..], &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", host.as_str())]].concat();
-        let before = now_secs();
-        let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &env);
-        app.upload("alice", jpeg(64, 48, 3)).await;
-        for method in ["post", "put"] {
-            let grant = grant(&app, method, &jpeg(64, 48, 4)).await;
-            let until = OffsetDateTime::parse(grant["expires_at"].as_str().unwrap(), &Rfc3339).unwrap();
-            assert!(until <= ends, "{method}: {grant} outlives {ends}");
-            let until = u64::try_from(until.unix_timestamp()).unwrap();
-            assert!(until >= before + lives_secs - 1, "{method}: {grant} is shorter than it need be");
-            let (token, limit) = if method == "post" {
-                (grant["fields"]["x-amz-security-token"].clone(), None)
-            } else {
-                let url = grant["url"].as_str().unwrap();
-                let said = |name: &str| Some(url.split_once(name)?.1.split('&').next()?.to_owned());
-                (json!(said("X-Amz-Security-Token=")), said("X-Amz-Expires="))
-            };
-            assert_eq!(token, "a-session-token");
-            let limit = limit.map_or(0, |secs| secs.parse::<u64>().unwrap());
-            assert!(limit <= lives_secs, "the URL itself lives for {limit} s");
-        }
-    }
 }
 
 #[test]

@@ -23,10 +23,11 @@ use pinhole::{
     config::Secret,
     db::Db,
     id::BlobKey,
+    identity::service_key_hash,
     store::{self, Credentials, Store},
 };
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -172,17 +173,13 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
         secret_access_key = bucket.secret_access_key,
         jwt_secret = secrets["jwt_secret"],
         link_key = secrets["link_key"],
-        service_key_hash = hex(&Sha256::digest(SERVICE_KEY)),
+        service_key_hash = service_key_hash(SERVICE_KEY),
     );
     let file = data.join("pinhole.toml");
     std::fs::write(&file, settings).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
     command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").arg("serve").arg("--config").arg(file);
     command
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl TestApp {

@@ -391,7 +391,13 @@ async fn an_erased_user_leaves_nothing() {
     assert_eq!(receipt["verified_gone"], 2, "{receipt}");
     assert!(receipt["done_at"].is_string());
     let path = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
-    app.get(&path).user("bob").await.send().await.expect(403);
+    let own = app.get(&path).user("alice").await.send().await.expect(200).json();
+    assert_eq!(own, receipt, "his token is good for this, and for nothing else");
+    app.get(&path).user("bob").await.send().await.expect_problem(404, "not_found");
+    app.get(&path).send().await.expect_problem(401, "unauthenticated");
+    let other = format!("/v1/erasures/{}", crate::support::NEVER_THERE);
+    app.get(&other).user("alice").await.send().await.expect_problem(401, "unauthenticated");
+    app.get(&other).user("bob").await.send().await.expect_problem(404, "not_found");
     assert_eq!(objects(&app).await, before + 2, "bob's own copy is all there is");
     app.get(&format!("/i/{bobs}/raw")).user("bob").await.send().await.expect(200);
     app.get(&format!("/v1/posts/{post}")).send().await.expect(404);
@@ -414,6 +420,7 @@ async fn a_quota_is_held_by_every_way_in() {
     let third =
         app.post("/v1/images").user("alice").await.header("content-type", "image/jpeg").body(jpeg(64, 48, 3));
     third.send().await.expect_problem(403, "quota_exceeded");
+    grant(&app, "alice", announced("put", &photo)).await.expect_problem(403, "quota_exceeded");
     let parts = [text("visibility", "public"), file("images", &jpeg(64, 48, 4))];
     form(&app, "POST", "/v1/posts", "alice", &parts).await.expect_problem(403, "quota_exceeded");
     app.upload("bob", photo.clone()).await;

@@ -17,16 +17,18 @@ impl Display for Text<'_> {
         let deletes = swept.is_some();
         writeln!(
             f,
-            "over by the ledger: {} images, {} uploads, {} blobs, {} keys, {} erasures",
-            due.images, due.uploads, due.blobs, due.keys, due.erasures
+            "over by the ledger: {} images, {} uploads, {} upload pieces, {} blobs, {} keys, {} erasures",
+            due.images, due.uploads, due.chunks, due.blobs, due.keys, due.erasures
         )?;
         match swept {
             Some(swept) => writeln!(
                 f,
-                "swept: {} images, {} unfinished uploads, {} upload places, {} blobs, {} keys; {} failed",
+                "swept: {} images, {} unfinished uploads, {} upload places, {} upload pieces, {} blobs, {} keys; \
+                 {} failed",
                 swept.expired_images,
                 swept.abandoned_uploads,
                 swept.cleared_uploads,
+                swept.removed_chunks,
                 swept.removed_blobs,
                 swept.forgotten_keys,
                 swept.failed

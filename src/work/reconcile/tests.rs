@@ -9,8 +9,9 @@ use super::*;
 use crate::{
     db::{
         blobs::{self, NewBlob},
+        chunks::{self, Chunk},
         images,
-        uploads::{self, Method, UploadRow},
+        uploads::{self, Landing, Method, Promised, UploadRow},
         users,
     },
     id::{BlobKey, ImageId, UserId},
@@ -139,26 +140,47 @@ impl Bench {
 
     /// An upload that may still come, and what has landed of it.
     async fn upload(&self, owner: &UserId, landed: bool) -> BlobKey {
+        let key = BlobKey::random();
+        let promised = Promised { key: key.clone(), format: Format::Png, sha256: None };
+        self.reserve(owner, Method::Put, Landing::Incoming(promised)).await;
+        if landed {
+            self.plant(Kind::Incoming, &key).await;
+        }
+        key
+    }
+
+    /// A resumable upload that may still go on, with a piece that is being written, and has come if it
+    /// `landed`.
+    async fn chunk(&self, owner: &UserId, landed: bool) -> BlobKey {
+        let image = self.reserve(owner, Method::Tus, Landing::Chunks { received: 0, metadata: None }).await;
+        let chunk = Chunk { key: BlobKey::random(), image, first_byte: 0, bytes: 3 };
+        let deadline = clock::after(self.later, DAY_SECS);
+        let mut tx = self.reconciler.db.begin().await.unwrap();
+        assert!(chunks::announce(&mut tx, &chunk, self.now, deadline).await.unwrap());
+        if landed {
+            assert!(chunks::land(&mut tx, &chunk, self.now, deadline).await.unwrap());
+        }
+        tx.commit().await.unwrap();
+        self.plant(Kind::Incoming, &chunk.key).await;
+        chunk.key
+    }
+
+    async fn reserve(&self, owner: &UserId, method: Method, landing: Landing) -> ImageId {
+        let deadline = clock::after(self.later, DAY_SECS);
         let upload = UploadRow {
             image: ImageId::new(),
             owner: owner.clone(),
-            method: Method::Put,
-            incoming: BlobKey::random(),
-            format: Format::Png,
-            bytes: 3,
-            sha256: None,
-            granted_until_micros: clock::after(self.later, DAY_SECS),
+            method,
+            bytes: 9,
+            granted_until_micros: deadline,
+            landing,
         };
         let mut tx = self.reconciler.db.begin().await.unwrap();
         users::ensure(&mut tx, owner, self.now).await.unwrap();
-        let deadline = clock::after(self.later, DAY_SECS);
         images::reserve(&mut tx, upload.image, owner, None, self.now, deadline).await.unwrap();
         uploads::insert(&mut tx, &upload).await.unwrap();
         tx.commit().await.unwrap();
-        if landed {
-            self.plant(Kind::Incoming, &upload.incoming).await;
-        }
-        upload.incoming
+        upload.image
     }
 
     async fn plant(&self, kind: Kind, key: &BlobKey) -> String {
@@ -186,7 +208,8 @@ impl Bench {
         let Db::Sqlite { read, .. } = &self.reconciler.db else { unreachable!("a SQLite ledger") };
         let sql =
             "SELECT key || state, deadline FROM blobs UNION ALL SELECT id || state, deadline FROM images
-                   UNION ALL SELECT incoming_key, granted_until FROM uploads ORDER BY 1";
+                   UNION ALL SELECT image_id, granted_until FROM uploads
+                   UNION ALL SELECT key || state, deadline FROM upload_chunks ORDER BY 1";
         sqlx::query_as(sql).fetch_all(read).await.unwrap()
     }
 
@@ -229,6 +252,8 @@ async fn what_has_its_row_is_left_and_what_has_none_goes_when_it_is_old() {
         }
         bench.upload(&alice(), true).await;
         bench.upload(&alice(), false).await;
+        bench.chunk(&alice(), true).await;
+        bench.chunk(&alice(), false).await;
         let kept = bench.objects().await;
         let orphans = bench.orphans().await;
         let rows = bench.rows().await;
@@ -242,7 +267,7 @@ async fn what_has_its_row_is_left_and_what_has_none_goes_when_it_is_old() {
         let report = bench.reconcile(MEND).await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(keys(&report.found.orphans), orphans);
-        for (kind, matched) in report.found.kinds.iter().zip([4, 3, 1]) {
+        for (kind, matched) in report.found.kinds.iter().zip([4, 3, 3]) {
             assert_eq!(
                 (kind.matched, kind.deleted, kind.young),
                 (tally(matched), tally(1), tally(0)),
@@ -399,6 +424,7 @@ async fn a_row_that_came_since_its_page_was_read_saves_its_object() {
     let bench = Bench::new().await;
     let of_blob = bench.writing(&alice(), Has::Both).await;
     let of_upload = bench.upload(&alice(), true).await;
+    let of_chunk = bench.chunk(&alice(), false).await;
     let nobodys = BlobKey::random();
     bench.plant(Kind::Raw, &nobodys).await;
     // A walk that has read the rows before there were any.
@@ -408,8 +434,10 @@ async fn a_row_that_came_since_its_page_was_read_saves_its_object() {
     }
     let mut kept: Vec<_> = bench.objects().await.into_iter().collect();
     kept.sort();
-    let incoming = full(Kind::Incoming, &of_upload);
-    assert_eq!(kept, [incoming, full(Kind::Original, &of_blob), full(Kind::Raw, &of_blob)]);
+    let mut incoming = [full(Kind::Incoming, &of_upload), full(Kind::Incoming, &of_chunk)];
+    incoming.sort();
+    assert_eq!(kept[..2], incoming);
+    assert_eq!(kept[2..], [full(Kind::Original, &of_blob), full(Kind::Raw, &of_blob)]);
     assert_eq!(keys(&walk.found.orphans), BTreeSet::from([full(Kind::Raw, &nobodys)]));
 }
 
