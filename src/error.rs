@@ -200,6 +200,7 @@ impl Error {
     }
 
     /// 423 instead of what will have passed when the request is sent again.
+    #[must_use]
     pub fn locked_if_passing(self) -> Self {
         if !self.status.is_server_error() && self.code != "upload_missing" {
             return self;
