@@ -1,5 +1,7 @@
 //! Everything shared, built once and passed explicitly.
 
+pub mod catalogue;
+
 use std::{
     num::NonZeroUsize,
     sync::atomic::{AtomicBool, Ordering},
@@ -17,7 +19,7 @@ use crate::{
     ingest::{self, Ingest},
     link::{KeyRing, KeyRingError},
     metrics::Metrics,
-    render::Limits,
+    render::{Catalogue, Limits},
     store::{Store, StoreError},
     variants::Variants,
     work::Sweeper,
@@ -36,6 +38,8 @@ pub struct App {
     pub ingest: Ingest,
     /// The way out.
     pub variants: Variants,
+    /// The presets and watermarks that options may name.
+    pub catalogue: Catalogue,
     /// What takes out what is over.
     pub sweeper: Sweeper,
     /// The keys of signed links.
@@ -60,6 +64,9 @@ pub enum StartError {
     /// The secrets of identity are unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A preset or a watermark is unusable.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::LoadError),
 }
 
 impl App {
@@ -100,6 +107,7 @@ impl App {
             ),
             sweeper,
             variants,
+            catalogue: catalogue::load(&config.transform)?,
             metrics,
             keyed: Gate::new(work.keyed, 0),
             config,

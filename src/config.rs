@@ -8,6 +8,7 @@ mod database;
 mod delivery;
 mod idempotency;
 mod list;
+mod presets;
 mod rights;
 mod secret;
 mod server;
@@ -25,6 +26,7 @@ pub use self::{
     database::{Database, Place},
     delivery::{Cache, Transform, Unsigned},
     idempotency::Idempotency,
+    presets::{Presets, Watermark, Watermarks},
     rights::{Auth, Follows, Links},
     secret::Secret,
     server::{Role, Server},

@@ -200,6 +200,7 @@ impl Error {
     }
 
     /// 423 instead of what will have passed when the request is sent again.
+    #[must_use]
     pub fn locked_if_passing(self) -> Self {
         if !self.status.is_server_error() && self.code != "upload_missing" {
             return self;
@@ -331,7 +332,9 @@ impl From<GateError> for Error {
 impl From<&RenderError> for Error {
     fn from(error: &RenderError) -> Self {
         match error {
-            RenderError::OutputTooLarge { .. } => Self::bad_request("bad_options", sentence(&error)),
+            RenderError::OutputTooLarge { .. } | RenderError::NothingLeft(_) => {
+                Self::bad_request("bad_options", sentence(&error))
+            }
             _ => Self::internal(error),
         }
     }

@@ -7,7 +7,8 @@
 //! decode    the source's header        → size, orientation, profile, checked against Limits
 //! geometry  source size and Plan       → Layout    what to cut, how large, on what canvas
 //! decode    the source's pixels
-//! transform pixels and Layout          → upright sRGB pixels of exactly the asked size
+//! content   pixels and Plan            → Layout    where only the pixels can tell
+//! transform pixels, Layout and Plan    → upright sRGB pixels of exactly the asked size
 //! encode    pixels and Plan            → bytes without any metadata
 //! ```
 //!
@@ -15,28 +16,38 @@
 //! [`inspect()`], which decodes all of what will be published. The sources are hostile: they meet
 //! bounds before buffers, and memory-safe decoders only. What the encoders see is our own pixels.
 
+mod canvas;
 mod colour;
+mod content;
 mod decode;
 mod encode;
+mod filter;
 mod format;
 mod geometry;
 mod inspect;
 mod options;
+mod resize;
 mod strip;
 mod transform;
+mod turn;
+mod watermark;
 
 pub use format::Format;
 pub use geometry::Size;
 pub use inspect::{Inspected, Rejected, inspect};
 pub use options::{
-    Accepts, BadOptions, DEFAULT_QUALITY, Dpr, Fit, FormatChoice, MAX_SIDE, Options, Plan, Rendition,
+    Accepts, BadOptions, Catalogue, CatalogueError, Colour, DEFAULT_QUALITY, Decimal, Fit, Flip,
+    FormatChoice, Gravity, MAX_SIDE, Options, Plan, Rendition, Rotate, Trim,
 };
 pub use strip::{StripError, strip};
+pub use turn::Turn;
+pub use watermark::{Watermark, WatermarkError, WatermarkSettings};
 
 /// The bounds that keep one picture from costing more than its share.
 ///
 /// Decoding holds at most about 8 bytes for each of a source's pixels at once (a progressive
-/// JPEG's coefficients, a 16-bit PNG), resizing with transparency as much again.
+/// JPEG's coefficients, a 16-bit PNG), resizing with transparency as much again. Filters hold
+/// at most about 16 bytes for each of the answer's pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest source, in pixels of its canvas.
@@ -93,6 +104,9 @@ pub enum RenderError {
         /// Pixels.
         height: u32,
     },
+    /// The options cut everything off.
+    #[error("`trim` leaves nothing of a picture of {}×{} pixels; trim less", .0.width, .0.height)]
+    NothingLeft(Size),
     /// The source does not decode.
     #[error("the source cannot be decoded")]
     Decode(#[source] image::ImageError),
@@ -107,12 +121,17 @@ pub enum RenderError {
 /// Makes the picture that `plan` asks for out of `source`.
 pub fn render(source: &[u8], format: Format, plan: &Plan, limits: &Limits) -> Result<Rendered, RenderError> {
     let source = decode::Source::open(source, format, limits)?;
-    let layout = geometry::layout(source.upright_size(), plan);
-    let size = layout.output();
-    check_output(size, limits)?;
+    let mut layout = geometry::layout(source.upright_size(), plan)?;
+    check_output(layout.output(), limits)?;
 
     let look = source.look.clone();
-    let pixels = transform::transform(source.pixels()?, &look, &layout, plan.format)?;
+    let pixels = source.pixels()?;
+    if content::decides(plan) {
+        layout = content::layout(&pixels, &look, plan)?;
+        check_output(layout.output(), limits)?;
+    }
+    let size = layout.output();
+    let pixels = transform::transform(pixels, &look, &layout, plan)?;
     Ok(Rendered {
         bytes: encode::encode(&pixels, plan.format, plan.quality)?,
         format: plan.format,

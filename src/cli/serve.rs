@@ -9,7 +9,7 @@ use super::{
     run::{self, Listeners, address, bind},
 };
 use crate::{
-    app::App,
+    app::{App, catalogue},
     config::{Config, Place, Role, Secret},
     db::{Db, ServerLock},
     identity::Identity,
@@ -127,6 +127,7 @@ fn require_production(config: &Config) -> Result<(), Failure> {
     }
     KeyRing::parse(config.links.keys.iter().map(Secret::expose))
         .map_err(|error| Failure::usage(format!("links.keys: {error}")))?;
+    catalogue::load(&config.transform).map_err(Failure::usage)?;
     Ok(())
 }
 

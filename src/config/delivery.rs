@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::list::list;
+use super::{
+    list::list,
+    presets::{Presets, Watermarks},
+};
 
 /// `[transform]`
 #[derive(Clone, Debug, Deserialize)]
@@ -17,6 +20,10 @@ pub struct Transform {
     pub max_side: u32,
     /// The most pixels that are ever rendered.
     pub max_pixels: u64,
+    /// Option strings by name.
+    pub presets: Presets,
+    /// Pictures to lay over others, by name.
+    pub watermarks: Watermarks,
 }
 
 impl Default for Transform {
@@ -26,6 +33,8 @@ impl Default for Transform {
             widths: vec![64, 128, 256, 320, 400, 640, 800, 960, 1200, 1600, 1920, 2400],
             max_side: 16_384,
             max_pixels: 40_000_000,
+            presets: Presets::new(),
+            watermarks: Watermarks::new(),
         }
     }
 }
@@ -36,7 +45,7 @@ impl Default for Transform {
 pub enum Unsigned {
     /// Any options.
     Any,
-    /// A listed width, in any format.
+    /// A listed width, in any format, or a preset.
     Listed,
     /// The original alone.
     None,

@@ -10,6 +10,7 @@ mod dev;
 mod durability;
 mod files;
 mod idempotency;
+mod options;
 mod readme;
 mod serve;
 mod support;

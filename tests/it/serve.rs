@@ -159,6 +159,8 @@ fn what_cannot_work_in_production_is_refused_by_name() {
         ("BUCKET__OPERATION_TIMEOUT_SECS", "3600", "bucket.operation_timeout_secs"),
         ("BUCKET__CORS_ORIGINS", "app.example", "bucket.cors_origins"),
         ("BUCKET__NAMES", "x", "names"),
+        ("TRANSFORM__PRESETS__THUMB", "w=0", "transform.presets: thumb: `w=0`"),
+        ("TRANSFORM__WATERMARKS__LOGO__FILE", "/nowhere.png", "transform.watermarks.logo.file: /nowhere.png"),
     ] {
         for check in [&[][..], &["--check"]] {
             let mut command = serve_command(data.path(), &bucket);

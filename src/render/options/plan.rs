@@ -1,15 +1,18 @@
 //! Options with every default resolved: what to make, and the text that names it in caches.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::{Accepts, Fit, FormatChoice, Options};
-use crate::render::Format;
+use super::{Accepts, Colour, Decimal, Fit, FormatChoice, Gravity, Options, Trim};
+use crate::render::{Format, Turn, Watermark};
 
 /// The quality of an answer when none was asked for, 1–100.
 pub const DEFAULT_QUALITY: u8 = 80;
 
 /// Exactly what to make of one source. Requests that must give the same bytes have equal plans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// The order is that of Cloudflare Images: what is cut off comes first, then the turn, and then
+/// width, height, fit and gravity, which speak of the turned picture.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// Pixels of the answer, `dpr` applied; free when `None`.
     pub width: Option<u32>,
@@ -17,10 +20,26 @@ pub struct Plan {
     pub height: Option<u32>,
     /// How the picture meets the box.
     pub fit: Fit,
+    /// Which part is kept; always the centre where the fit cuts nothing off.
+    pub gravity: Gravity,
     /// 1–100; always the default for PNG, where it changes nothing.
     pub quality: u8,
     /// The format of the answer.
     pub format: Format,
+    /// What the picture is laid on; `None` leaves transparency as it is.
+    pub background: Option<Colour>,
+    /// The radius in pixels of the answer; 0 for none.
+    pub blur: u8,
+    /// 0 for none, to 10.
+    pub sharpen: Decimal,
+    /// Flip and rotation in one.
+    pub turn: Turn,
+    /// What is cut off the upright picture, in its own pixels, `dpr` applied.
+    pub trim: Trim,
+    /// Whether an animation stays one, where the format can.
+    pub anim: bool,
+    /// What is drawn over the finished picture.
+    pub watermark: Option<Arc<Watermark>>,
 }
 
 impl Options {
@@ -31,15 +50,29 @@ impl Options {
             Some(FormatChoice::Auto) if accepts.webp => Format::Webp,
             Some(FormatChoice::Auto) | None => source,
         };
+        let fit = self.effective_fit();
+        let flip = self.flip.map_or(Turn::NONE, super::Flip::turn);
+        let trim = self.trim.unwrap_or(Trim::NONE);
         Plan {
             width: self.width.map(|side| self.device_pixels(side)),
             height: self.height.map(|side| self.device_pixels(side)),
-            fit: self.effective_fit(),
+            fit,
+            gravity: match fit {
+                Fit::Cover | Fit::Crop => self.gravity.unwrap_or(Gravity::CENTER),
+                _ => Gravity::CENTER,
+            },
             quality: match format {
                 Format::Jpeg | Format::Webp => self.quality.unwrap_or(DEFAULT_QUALITY),
                 Format::Png => DEFAULT_QUALITY,
             },
             format,
+            background: self.effective_background(fit, format),
+            blur: self.blur.unwrap_or(0),
+            sharpen: self.sharpen.unwrap_or(Decimal::ZERO),
+            turn: flip.then(self.rotate.map_or(Turn::NONE, super::Rotate::turn)),
+            trim: self.dpr.map_or(trim, |dpr| trim.times(dpr)),
+            anim: self.anim.unwrap_or(true),
+            watermark: self.watermark.clone(),
         }
     }
 
@@ -54,6 +87,17 @@ impl Options {
             _ => Fit::ScaleDown,
         }
     }
+
+    /// White is behind what was asked for without a colour where there must be one, and behind a
+    /// colour that shows through where nothing may.
+    fn effective_background(&self, fit: Fit, format: Format) -> Option<Colour> {
+        let opaque = format == Format::Jpeg;
+        match self.background {
+            Some(colour) if opaque => Some(colour.over_white()),
+            None if opaque || fit == Fit::Pad => Some(Colour::WHITE),
+            colour => colour,
+        }
+    }
 }
 
 /// Stable text for cache keys: every field, always, in one order.
@@ -62,12 +106,21 @@ impl fmt::Display for Plan {
         let side = |side: Option<u32>| side.map_or_else(|| "auto".to_owned(), |n| n.to_string());
         write!(
             f,
-            "width={},height={},fit={},quality={},format={}",
+            "width={},height={},fit={},gravity={},quality={},format={},background={},blur={},sharpen={},\
+             turn={},trim={},anim={},watermark={}",
             side(self.width),
             side(self.height),
             self.fit,
+            self.gravity,
             self.quality,
             self.format,
+            self.background.map_or_else(|| "none".to_owned(), |colour| colour.to_string()),
+            self.blur,
+            self.sharpen,
+            self.turn,
+            self.trim,
+            self.anim,
+            self.watermark.as_ref().map_or("none", |watermark| watermark.fingerprint()),
         )
     }
 }
