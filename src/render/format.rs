@@ -11,11 +11,19 @@ pub enum Format {
     Png,
     /// WebP (RFC 9649), lossy, lossless or animated.
     Webp,
+    /// GIF (87a and 89a), animated or not.
+    Gif,
 }
 
 impl Format {
     /// Every format, in the order in which the contract names them.
-    pub const ALL: [Format; 3] = [Format::Jpeg, Format::Png, Format::Webp];
+    pub const ALL: [Format; 4] = [Format::Jpeg, Format::Png, Format::Webp, Format::Gif];
+
+    /// All of them in a sentence, for people.
+    pub const NAMES: &str = "JPEG, PNG, WebP or GIF";
+
+    /// All of their media types in a sentence.
+    pub const CONTENT_TYPES: &str = "image/jpeg, image/png, image/webp or image/gif";
 
     /// Recognises a file by its magic bytes; what a client declares is only ever a hint.
     pub fn sniff(bytes: &[u8]) -> Option<Format> {
@@ -23,16 +31,18 @@ impl Format {
             [0xFF, 0xD8, 0xFF, ..] => Some(Format::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Some(Format::Png),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Format::Webp),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Format::Gif),
             _ => None,
         }
     }
 
-    /// The name used in option strings: `jpeg`, `png` or `webp`.
+    /// The name used in option strings: `jpeg`, `png`, `webp` or `gif`.
     pub fn name(self) -> &'static str {
         match self {
             Format::Jpeg => "jpeg",
             Format::Png => "png",
             Format::Webp => "webp",
+            Format::Gif => "gif",
         }
     }
 
@@ -52,6 +62,7 @@ impl Format {
             Format::Jpeg => "image/jpeg",
             Format::Png => "image/png",
             Format::Webp => "image/webp",
+            Format::Gif => "image/gif",
         }
     }
 
@@ -61,8 +72,27 @@ impl Format {
             Format::Jpeg => "jpg",
             Format::Png => "png",
             Format::Webp => "webp",
+            Format::Gif => "gif",
         }
     }
+
+    /// Whether a source in this format can be an animation.
+    pub fn may_move(self) -> bool {
+        !matches!(self, Format::Jpeg)
+    }
+
+    /// Whether an answer in this format can be an animation. Animated PNGs are read but not
+    /// written: they are larger than WebP by far, and nobody lacks both of the others.
+    pub fn animates(self) -> bool {
+        matches!(self, Format::Webp | Format::Gif)
+    }
+}
+
+/// Whether a file is a photo in HEIC (ISO/IEC 23008-12, §10): what iPhones write unless told
+/// otherwise, and what nobody decodes without paying for HEVC's patents.
+pub fn is_heic(bytes: &[u8]) -> bool {
+    const BRANDS: [&[u8; 4]; 8] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"];
+    matches!(bytes, [_, _, _, _, b'f', b't', b'y', b'p', a, b, c, d, ..] if BRANDS.contains(&&[*a, *b, *c, *d]))
 }
 
 impl fmt::Display for Format {
@@ -80,7 +110,9 @@ mod tests {
         assert_eq!(Format::sniff(b"\xFF\xD8\xFF\xE0rest"), Some(Format::Jpeg));
         assert_eq!(Format::sniff(b"\x89PNG\r\n\x1A\nrest"), Some(Format::Png));
         assert_eq!(Format::sniff(b"RIFF\0\0\0\0WEBPVP8 "), Some(Format::Webp));
-        for other in [&b""[..], b"\xFF\xD8", b"\x89PNG\n", b"RIFF\0\0\0\0WAVE", b"GIF89a", b"<svg"] {
+        assert_eq!(Format::sniff(b"GIF87arest"), Some(Format::Gif));
+        assert_eq!(Format::sniff(b"GIF89arest"), Some(Format::Gif));
+        for other in [&b""[..], b"\xFF\xD8", b"\x89PNG\n", b"RIFF\0\0\0\0WAVE", b"GIF88a", b"<svg"] {
             assert_eq!(Format::sniff(other), None);
         }
     }
@@ -89,6 +121,10 @@ mod tests {
     fn names_round_trip() {
         for format in Format::ALL {
             assert_eq!(Format::from_name(format.name()), Some(format));
+        }
+        for format in Format::ALL {
+            assert!(Format::NAMES.to_lowercase().contains(format.name()));
+            assert!(Format::CONTENT_TYPES.contains(format.content_type()));
         }
         assert_eq!(Format::from_name("jpg"), None);
         assert_eq!(Format::from_name("JPEG"), None);

@@ -70,6 +70,8 @@ pub struct Options {
     pub format: Option<FormatChoice>,
     /// Device pixels per asked pixel.
     pub dpr: Option<Dpr>,
+    /// Whether an animation stays one.
+    pub anim: Option<bool>,
 }
 
 impl Options {
@@ -97,10 +99,11 @@ impl Options {
             "quality" | "q" => once(&mut self.quality, values::quality(value)?),
             "format" | "f" => once(&mut self.format, FormatChoice::parse(value)?),
             "dpr" => once(&mut self.dpr, Dpr::parse(value)?),
+            "anim" => once(&mut self.anim, values::flag(value)?),
             "gravity" | "g" | "background" | "bg" | "blur" | "sharpen" | "rotate" | "flip" | "trim"
-            | "anim" | "watermark" | "preset" => Err(Fault::NOT_YET),
+            | "watermark" | "preset" => Err(Fault::NOT_YET),
             _ => Err(Fault::because(
-                "the known keys are width (w), height (h), fit, quality (q), format (f) and dpr",
+                "the known keys are width (w), height (h), fit, quality (q), format (f), dpr and anim",
             )),
         }
     }
@@ -162,7 +165,8 @@ impl fmt::Display for Options {
         pair("fit", self.fit.as_ref().map(|v| v as _))?;
         pair("quality", self.quality.as_ref().map(|v| v as _))?;
         pair("format", self.format.as_ref().map(|v| v as _))?;
-        pair("dpr", self.dpr.as_ref().map(|v| v as _))
+        pair("dpr", self.dpr.as_ref().map(|v| v as _))?;
+        pair("anim", self.anim.as_ref().map(|v| v as _))
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::render::Format;
 
 fn plan(width: Option<u32>, height: Option<u32>, fit: Fit) -> Plan {
-    Plan { width, height, fit, quality: 80, format: Format::Jpeg }
+    Plan { width, height, fit, quality: 80, format: Format::Jpeg, animation: None }
 }
 
 fn size(width: u32, height: u32) -> Size {

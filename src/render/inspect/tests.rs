@@ -16,6 +16,8 @@ fn inspection_reports_what_is_there() {
         (samples::webp(&gradient, false), Format::Webp, 1, true),
         (samples::animated_png(&frames), Format::Png, 3, true),
         (samples::animated_webp(&frames), Format::Webp, 3, true),
+        (samples::gif(&frames[..1]), Format::Gif, 1, true),
+        (samples::gif(&frames), Format::Gif, 3, true),
     ] {
         let found = inspect(&source, format, &Limits::default()).unwrap();
         let expected = Inspected { width: 17, height: 9, frames, has_alpha };
@@ -38,7 +40,12 @@ fn a_canvas_beyond_the_limit_is_refused_by_its_header() {
     let mut webp = samples::webp(&samples::gradient(8, 8), true);
     webp[21..25].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0x0F]);
 
-    for (source, format) in [(jpeg, Format::Jpeg), (png, Format::Png), (webp, Format::Webp)] {
+    let mut gif = samples::gif(&[samples::gradient(8, 8)]);
+    gif[6..10].fill(0xFF);
+
+    for (source, format) in
+        [(jpeg, Format::Jpeg), (png, Format::Png), (webp, Format::Webp), (gif, Format::Gif)]
+    {
         let rejected = inspect(&source, format, &Limits::default()).unwrap_err();
         assert!(matches!(rejected, Rejected::TooManyPixels { .. }), "{rejected}");
     }
@@ -51,17 +58,24 @@ fn animations_are_bounded_and_decoded_to_the_last_frame() {
     for (mut source, format, last) in [
         (samples::animated_png(&frames), Format::Png, &b"fdAT"[..]),
         (samples::animated_webp(&frames), Format::Webp, b"ANMF"),
+        (samples::gif(&frames), Format::Gif, &[0x2C, 0, 0, 0]),
     ] {
         let rejected = inspect(&source, format, &limits).unwrap_err();
         assert!(matches!(rejected, Rejected::TooLongAnimation { frames: 2, .. }), "{rejected}");
+        let limits = Limits { max_frames: 1, ..Limits::default() };
+        let rejected = inspect(&source, format, &limits).unwrap_err();
+        assert!(matches!(rejected, Rejected::TooManyFrames { frames: 2, .. }), "{rejected}");
 
-        let at = source.windows(4).rposition(|w| w == last).unwrap();
+        let at = source.windows(last.len()).rposition(|w| w == last).unwrap();
         if format == Format::Png {
             // Valid checksums around data that is no zlib stream.
             let len = usize::from(source[at - 1]) + usize::from(source[at - 2]) * 256;
             let broken =
                 samples::png_chunk(*b"fdAT", &[&source[at + 4..at + 8], &vec![0xA5; len - 4][..]].concat());
             source.splice(at - 4..at + 8 + len, broken);
+        } else if format == Format::Gif {
+            // Past descriptor, palette, code size and the sub-block's length: the end, at once.
+            source[at + 10 + 768 + 2..][..4].copy_from_slice(&[1, 1, 1, 1]);
         } else {
             // Past the ANMF header, VP8L's header and its size, the coded data.
             let end = source.len();

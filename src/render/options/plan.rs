@@ -17,10 +17,13 @@ pub struct Plan {
     pub height: Option<u32>,
     /// How the picture meets the box.
     pub fit: Fit,
-    /// 1–100; always the default for PNG, where it changes nothing.
+    /// 1–100; always the default for PNG and GIF, where it changes nothing.
     pub quality: u8,
     /// The format of the answer.
     pub format: Format,
+    /// The format of the answer when the source turns out to be an animation; without one, its
+    /// first frame is shown.
+    pub animation: Option<Format>,
 }
 
 impl Options {
@@ -37,10 +40,17 @@ impl Options {
             fit: self.effective_fit(),
             quality: match format {
                 Format::Jpeg | Format::Webp => self.quality.unwrap_or(DEFAULT_QUALITY),
-                Format::Png => DEFAULT_QUALITY,
+                Format::Png | Format::Gif => DEFAULT_QUALITY,
             },
             format,
+            animation: self.animation(source, format),
         }
+    }
+
+    /// Nothing where it changes nothing, so that one picture has one cache key.
+    fn animation(&self, source: Format, format: Format) -> Option<Format> {
+        let wanted = self.anim.unwrap_or(true) && source.may_move();
+        wanted.then_some(format).filter(|format| format.animates())
     }
 
     /// Without a full box to meet, the fits differ only in whether they enlarge; naming them
@@ -60,9 +70,10 @@ impl Options {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |side: Option<u32>| side.map_or_else(|| "auto".to_owned(), |n| n.to_string());
+        let animation = self.animation.map_or("none", Format::name);
         write!(
             f,
-            "width={},height={},fit={},quality={},format={}",
+            "width={},height={},fit={},quality={},format={},animation={animation}",
             side(self.width),
             side(self.height),
             self.fit,

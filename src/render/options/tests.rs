@@ -151,13 +151,30 @@ fn formats_resolve_by_request_accept_and_source() {
 }
 
 #[test]
+fn animations_stay_where_the_format_has_them_and_nobody_minds() {
+    for (text, source, accept, animation) in [
+        ("w=1", Format::Gif, "", Some(Format::Gif)),
+        ("w=1,anim=true", Format::Gif, "", Some(Format::Gif)),
+        ("w=1,anim=false", Format::Gif, "", None),
+        ("f=auto", Format::Gif, "image/webp", Some(Format::Webp)),
+        ("f=jpeg", Format::Gif, "", None),
+        ("f=gif", Format::Png, "", Some(Format::Gif)),
+        ("w=1", Format::Png, "", None),
+        ("f=webp", Format::Jpeg, "", None),
+    ] {
+        assert_eq!(plan(text, source, accept).animation, animation, "{text} {source}");
+    }
+}
+
+#[test]
 fn same_bytes_same_plan() {
     let key = |text| plan(text, Format::Jpeg, "").to_string();
-    assert_eq!(key("w=400"), "width=400,height=auto,fit=scale-down,quality=80,format=jpeg");
+    assert_eq!(key("w=400"), "width=400,height=auto,fit=scale-down,quality=80,format=jpeg,animation=none");
     assert_eq!(key("w=400"), key("q=80,w=200,dpr=2,fit=crop,f=jpeg"));
     assert_eq!(key("w=400,f=png,q=1"), key("w=400,f=png,q=99"));
     assert_eq!(key("w=400,fit=pad"), key("w=400,fit=squeeze"));
     assert_eq!(key("f=png,fit=pad"), key("f=png"));
+    assert_eq!(key("w=400"), key("w=400,anim=false"));
     assert_ne!(key("w=400"), key("w=400,q=79"));
     assert_ne!(key("w=400,fit=contain"), key("w=400"));
     assert_ne!(key("w=400,h=1,fit=pad"), key("w=400,h=1,fit=squeeze"));
@@ -187,7 +204,8 @@ proptest! {
         width in prop::option::of(1u32..=2048), height in prop::option::of(1u32..=2048),
         fit in prop::option::of(prop::sample::select(vec!["scale-down", "contain", "cover", "crop", "pad", "squeeze"])),
         quality in prop::option::of(1u8..=100), dpr in prop::option::of(5_000u32..=40_000),
-        format in prop::option::of(prop::sample::select(vec!["auto", "jpeg", "png", "webp"])),
+        format in prop::option::of(prop::sample::select(vec!["auto", "jpeg", "png", "webp", "gif"])),
+        anim in prop::option::of(any::<bool>()),
         rotation in 0usize..6,
     ) {
         let mut items = Vec::new();
@@ -197,6 +215,7 @@ proptest! {
         items.extend(quality.map(|v| format!("q={v}")));
         items.extend(format.map(|v| format!("f={v}")));
         items.extend(dpr.map(|v| format!("dpr={}.{:04}", v / 10_000, v % 10_000)));
+        items.extend(anim.map(|v| format!("anim={v}")));
         prop_assume!(!items.is_empty());
         let middle = rotation % items.len();
         items.rotate_left(middle);

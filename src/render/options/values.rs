@@ -23,7 +23,8 @@ pub(super) const SIDE: Fault = Fault::because("must be a whole number from 1 to 
 const QUALITY: Fault = Fault::because("must be a whole number from 1 to 100");
 const DPR: Fault = Fault::because("must be a number from 0.1 to 4 with at most four decimals");
 const FIT: Fault = Fault::because("must be scale-down, contain, cover, crop, pad or squeeze");
-const FORMAT: Fault = Fault::because("must be auto, jpeg, png or webp");
+const FORMAT: Fault = Fault::because("must be auto, jpeg, png, webp or gif");
+const FLAG: Fault = Fault::because("must be true or false");
 const FORMAT_NOT_YET: Fault = Fault::because("this format is not available yet");
 
 /// A whole number spelt the one plain way: no sign, no leading zero, no spaces.
@@ -43,6 +44,14 @@ pub(super) fn quality(text: &str) -> Result<u8, Fault> {
         .and_then(|quality| u8::try_from(quality).ok())
         .filter(|quality| (1..=100).contains(quality))
         .ok_or(QUALITY)
+}
+
+pub(super) fn flag(text: &str) -> Result<bool, Fault> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(FLAG),
+    }
 }
 
 /// How a picture meets a box of another shape, as Cloudflare Images defines it.
@@ -106,7 +115,7 @@ impl FormatChoice {
     pub(super) fn parse(text: &str) -> Result<FormatChoice, Fault> {
         match text {
             "auto" => Ok(FormatChoice::Auto),
-            "avif" | "gif" => Err(FORMAT_NOT_YET),
+            "avif" => Err(FORMAT_NOT_YET),
             _ => Format::from_name(text).map(FormatChoice::Exact).ok_or(FORMAT),
         }
     }

@@ -85,7 +85,7 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     }
     bytes.append(&mut body);
     bytes.extend([0xFF, EOI]);
-    Ok(Walked { bytes, canvas: frame.size, animation_frames: None })
+    Ok(Walked { bytes, canvas: frame.size, animation: None })
 }
 
 /// The next marker's code. Any number of 0xFF may precede it as fill (B.1.1.2).
