@@ -6,6 +6,7 @@ use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::W
 use image::metadata::Orientation;
 use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageResult, RgbImage, RgbaImage};
 
+use super::colour::described;
 use super::{Format, Limits, RenderError, Size};
 
 /// How much a PNG may make its decoder hold besides pixels, in bytes: one row, and the colour
@@ -61,10 +62,9 @@ impl<'a> Source<'a> {
         if pixels > limits.max_pixels {
             return Err(RenderError::SourceTooLarge { pixels, max_pixels: limits.max_pixels });
         }
-        let look = Look {
-            orientation: decoder.orientation().map_err(RenderError::Decode)?,
-            profile: decoder.icc_profile().map_err(RenderError::Decode)?,
-        };
+        let icc = decoder.icc_profile().map_err(RenderError::Decode)?;
+        let profile = if format == Format::Png { described::png(bytes, icc) } else { icc };
+        let look = Look { orientation: decoder.orientation().map_err(RenderError::Decode)?, profile };
         Ok(Source { decoder, look })
     }
 

@@ -1,9 +1,10 @@
 //! The pictures themselves, against Pillow and `ImageMagick`: what they make goes in, what they see
 //! comes out.
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::{referee, support::TestApp};
+use crate::{files, referee, support::TestApp};
 
 /// Colours and how long each is seen, for [`animation`].
 const FRAMES: [([u8; 3], u64); 4] =
@@ -134,4 +135,234 @@ async fn what_frames_leave_behind_is_what_imagemagick_says() {
             }
         }
     }
+}
+
+/// Red and green above blue and black, 48 × 32, as a file with an EXIF orientation.
+fn turned(format: &str, orientation: u8) -> Vec<u8> {
+    let script = format!(
+        "picture = Image.new('RGB', (48, 32))
+for n, colour in enumerate([(220, 20, 20), (20, 200, 20), (20, 20, 220), (0, 0, 0)]):
+    picture.paste(colour, (n % 2 * 24, n // 2 * 16, n % 2 * 24 + 24, n // 2 * 16 + 16))
+exif = Image.Exif(); exif[0x0112] = {orientation}
+put(saved(picture, '{format}', exif=exif, quality=95))"
+    );
+    referee::python(&script, b"")
+}
+
+#[tokio::test]
+async fn every_orientation_comes_out_as_pillow_turns_it() {
+    let app = TestApp::start();
+    let files = (1..=8).map(|n| ("JPEG", n)).chain([("PNG", 6), ("PNG", 7), ("WEBP", 8), ("WEBP", 5)]);
+    for (format, orientation) in files {
+        let file = turned(format, orientation);
+        let turn = "from PIL import ImageOps
+picture = ImageOps.exif_transpose(Image.open(io.BytesIO(given))); put(saved(picture, 'PNG'))";
+        let upright = referee::python(turn, &file);
+        let size = referee::frames(&upright, &[])["size"].clone();
+        let [width, height]: [u32; 2] = serde_json::from_value(size.clone()).unwrap();
+        let places = [(1, 1), (3, 1), (1, 3), (3, 3)].map(|(x, y)| (width * x / 4, height * y / 4));
+        let expected = referee::frames(&upright, &places);
+
+        let image = app.upload("alice", file).await;
+        let (_, bytes) = shown(&app, &image, "f=png").await;
+        let seen = referee::frames(&bytes, &places);
+        let what = format!("{format}, {orientation}");
+        assert_eq!(seen["size"], size, "{what}");
+        for n in 0..4 {
+            let colour = serde_json::from_value(expected["frames"][0]["at"][n].clone()).unwrap();
+            assert_near(&seen["frames"][0]["at"][n], colour, 6, &what);
+        }
+    }
+}
+
+/// Sends a file in, and holds the answer as PNG against colours at places of the source.
+async fn assert_colours(app: &TestApp, what: &str, file: Vec<u8>, expected: &Value, tolerance: u8) {
+    let places: Vec<(u32, u32)> = PATCHES.to_vec();
+    let image = app.upload("alice", file).await;
+    let (_, bytes) = shown(app, &image, "f=png").await;
+    let seen = referee::frames(&bytes, &places);
+    for (n, place) in places.iter().enumerate() {
+        let colour = serde_json::from_value(expected["frames"][0]["at"][n].clone()).unwrap();
+        let what = format!("{what} at {place:?}");
+        assert_near(&seen["frames"][0]["at"][n], colour, tolerance, &what);
+    }
+}
+
+/// In the middle of each of the patches that [`PATCHED`] paints.
+const PATCHES: [(u32, u32); 6] = [(8, 8), (24, 8), (40, 8), (8, 24), (24, 24), (40, 24)];
+
+/// A picture of six patches, in Python.
+const PATCHED: &str = "picture = Image.new('RGB', (48, 32))
+for n, colour in enumerate([(200, 40, 40), (40, 180, 60), (50, 60, 190), (230, 200, 90), (128, 128, 128), (250, 250, 245)]):
+    picture.paste(colour, (n % 3 * 16, n // 3 * 16, n % 3 * 16 + 16, n // 3 * 16 + 16))
+";
+
+#[tokio::test]
+async fn profiles_are_followed_as_littlecms_follows_them() {
+    let app = TestApp::start();
+    let grey = moxcms::ColorProfile::new_gray_with_gamma(1.0);
+    for (name, profile, mode) in [
+        ("Display P3", moxcms::ColorProfile::new_display_p3(), "RGB"),
+        ("Adobe RGB", moxcms::ColorProfile::new_adobe_rgb(), "RGB"),
+        ("ProPhoto RGB", moxcms::ColorProfile::new_pro_photo_rgb(), "RGB"),
+        ("linear grey", grey, "L"),
+    ] {
+        let icc = profile.encode().unwrap();
+        for (format, tolerance) in [("PNG", 2), ("JPEG", 6), ("WEBP", 2)] {
+            if (mode, format) == ("L", "WEBP") {
+                continue; // WebP has no grey
+            }
+            let make = format!(
+                "{PATCHED}put(saved(picture.convert('{mode}'), '{format}', icc_profile=given, quality=97, \
+                 {how}))",
+                how = if format == "WEBP" { "lossless=True" } else { "subsampling=0" },
+            );
+            let make = if format == "WEBP" { make } else { make.replace("lossless=True", "") };
+            let file = referee::python(&make, &icc);
+            let convert = "picture = Image.open(io.BytesIO(given))
+profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info['icc_profile']))
+seen = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile('sRGB'), outputMode='RGB', renderingIntent=1)
+put(saved(seen, 'PNG'))";
+            let converted = referee::python(convert, &file);
+            let expected = referee::frames(&converted, &PATCHES);
+            assert_colours(&app, &format!("{name} in {format}"), file, &expected, tolerance).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn ink_becomes_light() {
+    let app = TestApp::start();
+    let pillow =
+        referee::python(&format!("{PATCHED}put(saved(picture.convert('CMYK'), 'JPEG', quality=97))"), b"");
+    let magick = referee::convert(
+        &["png:-", "-colorspace", "CMYK", "-quality", "97", "jpeg:-"],
+        &referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b""),
+    );
+    let inks = referee::python(&format!("{PATCHED}put(picture.convert('CMYK').tobytes())"), b"");
+    let mut ycck = Vec::new();
+    jpeg_encoder::Encoder::new(&mut ycck, 97)
+        .encode(&inks, 48, 32, jpeg_encoder::ColorType::CmykAsYcck)
+        .unwrap();
+    for (what, file) in [("Pillow's CMYK", pillow), ("ImageMagick's CMYK", magick), ("YCCK", ycck)] {
+        // Without a profile, what is let through: 255 − ink, black over all.
+        let convert = "from PIL import ImageChops
+c, m, y, k = Image.open(io.BytesIO(given)).convert('CMYK').split()
+light = lambda ink: ImageChops.multiply(ImageChops.invert(ink), ImageChops.invert(k))
+put(saved(Image.merge('RGB', [light(c), light(m), light(y)]), 'PNG'))";
+        let expected = referee::frames(&referee::python(convert, &file), &PATCHES);
+        assert_colours(&app, what, file, &expected, 8).await;
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_png_is_what_imagemagick_and_pillow_see() {
+    let app = TestApp::start();
+    let patches = referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b"");
+    // Colour types of PNG (W3C, §11.2.1) with the depths that each has; small palettes are below.
+    let grey: &[&str] = &["-colorspace", "Gray", "+dither"];
+    let alpha: &[&str] = &["-alpha", "set", "-channel", "A", "-evaluate", "set", "60%", "+channel"];
+    for (kind, depth, how) in [
+        ("0", "1", &[grey, &["-posterize", "2"]].concat()[..]),
+        ("0", "2", &[grey, &["-posterize", "4"]].concat()),
+        ("0", "4", &[grey, &["-posterize", "16"]].concat()),
+        ("0", "8", grey),
+        ("0", "16", grey),
+        ("2", "8", &[]),
+        ("2", "16", &[]),
+        ("4", "8", &[grey, alpha].concat()),
+        ("4", "16", &[grey, alpha].concat()),
+        ("3", "8", &["+dither", "-colors", "6"]),
+        ("6", "8", alpha),
+        ("6", "16", alpha),
+    ] {
+        for interlace in ["None", "PNG"] {
+            let kind_of = format!("png:color-type={kind}");
+            let depth_of = format!("png:bit-depth={depth}");
+            let mut arguments = vec!["png:-", "-interlace", interlace];
+            arguments.extend(how);
+            arguments.extend(["-define", &kind_of, "-define", &depth_of]);
+            arguments.extend(["-define", "png:exclude-chunks=date,time,gAMA,cHRM", "png:-"]);
+            let file = referee::convert(&arguments, &patches);
+            let what = format!("type {kind}, {depth} bits, {interlace}");
+            let header = [file[25], file[24], file[28]].map(|byte| byte.to_string());
+            assert_eq!(header, [kind, depth, if interlace == "PNG" { "1" } else { "0" }], "{what}");
+            assert_as_magick_sees(&app, &what, file).await;
+        }
+    }
+    for (depth, colours) in [(1, 2), (2, 4), (4, 6)] {
+        let make = format!("{PATCHED}put(saved(picture.quantize({colours}), 'PNG', bits={depth}))");
+        let file = referee::python(&make, b"");
+        assert_eq!([file[25], file[24]], [3, depth]);
+        let interlaced = referee::convert(&["png:-", "-interlace", "PNG", "png:-"], &file);
+        assert_eq!([interlaced[25], interlaced[28]], [3, 1]);
+        assert_as_magick_sees(&app, &format!("palette, {depth} bits"), file).await;
+        assert_as_magick_sees(&app, &format!("palette, {depth} bits, interlaced"), interlaced).await;
+    }
+}
+
+/// By way of eight bits for each colour, which Pillow reads right.
+async fn assert_as_magick_sees(app: &TestApp, what: &str, file: Vec<u8>) {
+    let eight = referee::convert(&["png:-", "-depth", "8", "png32:-"], &file);
+    let expected = referee::frames(&eight, &PATCHES);
+    assert_colours(app, what, file, &expected, 1).await;
+}
+
+#[tokio::test]
+async fn a_palette_may_be_transparent() {
+    let app = TestApp::start();
+    let make =
+        format!("{PATCHED}put(saved(picture.quantize(6), 'PNG', transparency=bytes([0, 60, 255, 128])))");
+    let file = referee::python(&make, b"");
+    let expected = referee::frames(&file, &PATCHES);
+    assert_colours(&app, "palette and tRNS", file, &expected, 1).await;
+}
+
+/// As browsers do: `sRGB` wins over `gAMA` and `cHRM`, and `iCCP` over all.
+#[tokio::test]
+async fn what_a_png_says_of_its_colours_is_followed() {
+    let app = TestApp::start();
+    let plain = referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b"");
+    let with = |chunks: &[([u8; 4], &[u8])]| {
+        let chunks: Vec<u8> = chunks.iter().flat_map(|(name, data)| files::png_chunk(*name, data)).collect();
+        [&plain[..33], &chunks, &plain[33..]].concat()
+    };
+    let be = |values: &[u32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>();
+    let linear = be(&[100_000]);
+    let p3 = be(&[31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6_000]);
+    let srgb_primaries = be(&[31_270, 32_900, 64_000, 33_000, 30_000, 60_000, 15_000, 6_000]);
+
+    let same = referee::frames(&plain, &PATCHES);
+    let srgb = (*b"sRGB", &[0_u8][..]);
+    for (what, file) in [
+        ("gAMA of sRGB", with(&[(*b"gAMA", &be(&[45_455]))])),
+        ("gAMA and cHRM of sRGB", with(&[(*b"gAMA", &be(&[45_455])), (*b"cHRM", &srgb_primaries)])),
+        ("sRGB over gAMA", with(&[srgb, (*b"gAMA", &linear)])),
+        ("sRGB over gAMA and cHRM", with(&[srgb, (*b"gAMA", &linear), (*b"cHRM", &p3)])),
+        ("cHRM alone", with(&[(*b"cHRM", &p3)])),
+        ("gAMA of nothing", with(&[(*b"gAMA", &be(&[0]))])),
+        ("cHRM of nothing", with(&[(*b"gAMA", &be(&[45_455])), (*b"cHRM", &be(&[0; 8]))])),
+        ("cICP of sRGB", with(&[(*b"cICP", &[1, 13, 0, 1]), (*b"gAMA", &linear)])),
+    ] {
+        assert_colours(&app, what, file, &same, 6).await;
+    }
+
+    // The curve of IEC 61966-2-1 over linear light, and P3 by LittleCMS.
+    let curve = "curve = [round(255 * (12.92 * v if v <= 0.0031308 else 1.055 * v ** (1 / 2.4) - 0.055)) for v in (n / 255 for n in range(256))]
+put(saved(Image.open(io.BytesIO(given)).point(curve * 3), 'PNG'))";
+    let brighter = referee::frames(&referee::python(curve, &plain), &PATCHES);
+    assert_colours(&app, "linear gAMA", with(&[(*b"gAMA", &linear)]), &brighter, 2).await;
+    let both = with(&[(*b"gAMA", &linear), (*b"cHRM", &srgb_primaries)]);
+    assert_colours(&app, "linear gAMA with cHRM", both, &brighter, 2).await;
+
+    let icc = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    let script = "import base64
+picture = Image.open(io.BytesIO(given))
+profile = ImageCms.ImageCmsProfile(io.BytesIO(base64.b64decode(PROFILE)))
+put(saved(ImageCms.profileToProfile(picture, profile, ImageCms.createProfile('sRGB'), renderingIntent=1), 'PNG'))";
+    let icc = format!("PROFILE = '{}'\n{script}", base64::engine::general_purpose::STANDARD.encode(icc));
+    let wide = referee::frames(&referee::python(&icc, &plain), &PATCHES);
+    assert_colours(&app, "cICP of P3", with(&[(*b"cICP", &[12, 13, 0, 1])]), &wide, 3).await;
+    let chunks = [(*b"gAMA", &be(&[45_455])[..]), (*b"cHRM", &p3)];
+    assert_colours(&app, "cHRM of P3", with(&chunks), &wide, 8).await;
 }
