@@ -71,10 +71,12 @@ pub enum Rejected {
         source: Option<ImageError>,
     },
     /// A kind of file that the format allows and the decoder does not know.
-    #[error("This kind of {format} file is not supported.")]
+    #[error("This kind of {format} file is not supported: {why}.")]
     Unsupported {
         /// What it claims to be.
         format: Format,
+        /// What is not.
+        why: StripError,
         /// The decoder's own words, for logs.
         source: Option<ImageError>,
     },
@@ -145,7 +147,7 @@ impl Rejected {
     /// The refusal of a file whose structure [`super::strip()`] could not follow.
     pub fn by_structure(fault: StripError, format: Format) -> Rejected {
         match fault {
-            StripError::Unsupported(_) => Rejected::Unsupported { format, source: None },
+            StripError::Unsupported(_) => Rejected::Unsupported { format, why: fault, source: None },
             StripError::Truncated | StripError::Malformed(_) => Rejected::Malformed { format, fault },
         }
     }
@@ -161,7 +163,11 @@ fn decoding(error: RenderError, format: Format) -> Rejected {
 
 fn verdict(error: ImageError, format: Format) -> Rejected {
     match error {
-        ImageError::Unsupported(_) => Rejected::Unsupported { format, source: Some(error) },
+        ImageError::Unsupported(_) => Rejected::Unsupported {
+            format,
+            why: StripError::Unsupported("its decoder does not know it"),
+            source: Some(error),
+        },
         _ => Rejected::Undecodable { format, source: Some(error) },
     }
 }

@@ -8,6 +8,7 @@ mod delivery;
 mod dev;
 mod durability;
 mod files;
+mod hostile;
 mod pictures;
 mod readme;
 mod referee;

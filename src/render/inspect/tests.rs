@@ -105,7 +105,7 @@ fn refusals_are_sentences_for_the_sender() {
     lossless[sof + 1] = 0xC3;
     assert_eq!(
         inspect(&lossless, Format::Jpeg, &Limits::default()).unwrap_err().to_string(),
-        "This kind of jpeg file is not supported."
+        "This kind of jpeg file is not supported: it is coded in a way that is not in use."
     );
 }
 
