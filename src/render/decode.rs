@@ -6,8 +6,11 @@ use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::W
 use image::metadata::Orientation;
 use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageResult, RgbImage, RgbaImage};
 
+use self::avif::AvifDecoder;
 use super::colour::described;
 use super::{Format, Limits, RenderError, Size};
+
+mod avif;
 
 /// How much a PNG may make its decoder hold besides pixels, in bytes: one row, and the colour
 /// profile, which is compressed and could otherwise inflate to a thousand times its size.
@@ -104,6 +107,7 @@ fn decoder<'a>(bytes: &'a [u8], format: Format) -> ImageResult<Box<dyn ImageDeco
         Format::Png => Box::new(png(bytes)?),
         Format::Webp => Box::new(WebPDecoder::new(Cursor::new(bytes))?),
         Format::Gif => Box::new(GifDecoder::new(Cursor::new(bytes))?),
+        Format::Avif => Box::new(AvifDecoder::new(bytes)?),
     })
 }
 
@@ -117,7 +121,7 @@ fn png(bytes: &[u8]) -> ImageResult<PngDecoder<Cursor<&[u8]>>> {
 /// earlier frames left there included. The caller has bounded frames × canvas.
 pub(super) fn frames(bytes: &[u8], format: Format) -> ImageResult<Frames<'_>> {
     Ok(match format {
-        Format::Jpeg => Frames::new(Box::new(std::iter::empty())),
+        Format::Jpeg | Format::Avif => Frames::new(Box::new(std::iter::empty())),
         Format::Png => {
             // The frames' two canvases are pixels, which the caller has bounded already.
             let mut decoder = png(bytes)?;

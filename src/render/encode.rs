@@ -32,7 +32,8 @@ pub(super) fn encode(pixels: &Pixels, format: Format, quality: u8) -> Result<Vec
     match format {
         Format::Jpeg => jpeg(pixels, quality),
         Format::Png => png(pixels),
-        Format::Webp => webp(pixels, quality, WEBP_METHOD),
+        // Nothing asks for AVIF: `Plan` answers in formats that are written.
+        Format::Webp | Format::Avif => webp(pixels, quality, WEBP_METHOD),
         Format::Gif => {
             let mut still = Gif::new(pixels.size(), 1)?;
             still.push(pixels.clone().into_rgba(), 0)?;

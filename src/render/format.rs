@@ -13,17 +13,19 @@ pub enum Format {
     Webp,
     /// GIF (87a and 89a), animated or not.
     Gif,
+    /// AVIF (AV1 Image File Format 1.1), still. It is read, and not written yet.
+    Avif,
 }
 
 impl Format {
     /// Every format, in the order in which the contract names them.
-    pub const ALL: [Format; 4] = [Format::Jpeg, Format::Png, Format::Webp, Format::Gif];
+    pub const ALL: [Format; 5] = [Format::Jpeg, Format::Png, Format::Webp, Format::Gif, Format::Avif];
 
     /// All of them in a sentence, for people.
-    pub const NAMES: &str = "JPEG, PNG, WebP or GIF";
+    pub const NAMES: &str = "JPEG, PNG, WebP, GIF or AVIF";
 
     /// All of their media types in a sentence.
-    pub const CONTENT_TYPES: &str = "image/jpeg, image/png, image/webp or image/gif";
+    pub const CONTENT_TYPES: &str = "image/jpeg, image/png, image/webp, image/gif or image/avif";
 
     /// Recognises a file by its magic bytes; what a client declares is only ever a hint.
     pub fn sniff(bytes: &[u8]) -> Option<Format> {
@@ -32,17 +34,18 @@ impl Format {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Some(Format::Png),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Format::Webp),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Format::Gif),
-            _ => None,
+            _ => has_brand(bytes, &[b"avif", b"avis"]).then_some(Format::Avif),
         }
     }
 
-    /// The name used in option strings: `jpeg`, `png`, `webp` or `gif`.
+    /// The name used in option strings: `jpeg`, `png`, `webp`, `gif` or `avif`.
     pub fn name(self) -> &'static str {
         match self {
             Format::Jpeg => "jpeg",
             Format::Png => "png",
             Format::Webp => "webp",
             Format::Gif => "gif",
+            Format::Avif => "avif",
         }
     }
 
@@ -63,6 +66,7 @@ impl Format {
             Format::Png => "image/png",
             Format::Webp => "image/webp",
             Format::Gif => "image/gif",
+            Format::Avif => "image/avif",
         }
     }
 
@@ -73,12 +77,18 @@ impl Format {
             Format::Png => "png",
             Format::Webp => "webp",
             Format::Gif => "gif",
+            Format::Avif => "avif",
         }
+    }
+
+    /// Whether answers come in this format.
+    pub fn is_written(self) -> bool {
+        !matches!(self, Format::Avif)
     }
 
     /// Whether a source in this format can be an animation.
     pub fn may_move(self) -> bool {
-        !matches!(self, Format::Jpeg)
+        !matches!(self, Format::Jpeg | Format::Avif)
     }
 
     /// Whether an answer in this format can be an animation. Animated PNGs are read but not
@@ -91,8 +101,22 @@ impl Format {
 /// Whether a file is a photo in HEIC (ISO/IEC 23008-12, §10): what iPhones write unless told
 /// otherwise, and what nobody decodes without paying for HEVC's patents.
 pub fn is_heic(bytes: &[u8]) -> bool {
-    const BRANDS: [&[u8; 4]; 8] = [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"];
-    matches!(bytes, [_, _, _, _, b'f', b't', b'y', b'p', a, b, c, d, ..] if BRANDS.contains(&&[*a, *b, *c, *d]))
+    has_brand(bytes, &[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"])
+}
+
+/// Whether a file begins with a box that names one of these brands, be it as compatible
+/// (ISO/IEC 14496-12, §4.3).
+fn has_brand(bytes: &[u8], wanted: &[&[u8; 4]]) -> bool {
+    /// More brands than any file has.
+    const MAX_BOX_BYTES: usize = 256;
+    let Some((len, [b'f', b't', b'y', b'p', brands @ ..])) = bytes.split_first_chunk::<4>() else {
+        return false;
+    };
+    let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(0).clamp(8, MAX_BOX_BYTES) - 8;
+    let brands = &brands[..len.min(brands.len())];
+    // The second is the first one's version.
+    let (brands, _) = brands.as_chunks::<4>();
+    brands.iter().enumerate().any(|(n, brand)| n != 1 && wanted.contains(&brand))
 }
 
 impl fmt::Display for Format {

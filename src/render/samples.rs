@@ -1,5 +1,6 @@
 //! Pictures and files that the tests make for themselves.
 
+use base64::Engine as _;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage, Rgba, RgbaImage};
 
@@ -245,6 +246,23 @@ pub(super) fn gif_header_len(gif: &[u8]) -> usize {
 pub(super) fn gif_with(gif: &[u8], blocks: &[Vec<u8>]) -> Vec<u8> {
     let (header, rest) = gif.split_at(gif_header_len(gif));
     [header, &blocks.concat(), rest].concat()
+}
+
+// AVIF
+
+/// 17 × 9 with alpha, as libavif 0.11 writes it: nothing here writes AVIF.
+pub(super) fn avif() -> Vec<u8> {
+    const FILE: &str = "\
+     AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAGNbWV0YQAAAAAAAAAoaGRscgAAAAAAAAAAcGljdAAAAA\
+     AAAAAAAAAAAGxpYmF2aWYAAAAADnBpdG0AAAAAAAEAAAAsaWxvYwAAAABEAAACAAEAAAABAAABygAAACkAAgAAAAEA\
+     AAG1AAAAFQAAAEJpaW5mAAAAAAACAAAAGmluZmUCAAAAAAEAAGF2MDFDb2xvcgAAAAAaaW5mZQIAAAAAAgAAYXYwMU\
+     FscGhhAAAAABppcmVmAAAAAAAAAA5hdXhsAAIAAQABAAAAw2lwcnAAAACdaXBjbwAAABRpc3BlAAAAAAAAABEAAAAJ\
+     AAAAEHBpeGkAAAAAAwgICAAAAAxhdjFDgQAMAAAAABNjb2xybmNseAABAA0ABoAAAAAOcGl4aQAAAAABCAAAAAxhdj\
+     FDgQAcAAAAADhhdXhDAAAAAHVybjptcGVnOm1wZWdCOmNpY3A6c3lzdGVtczphdXhpbGlhcnk6YWxwaGEAAAAAHmlw\
+     bWEAAAAAAAAAAgABBAECgwQAAgQBBYYHAAAARm1kYXQSAAoFGBDhDCoyChtAccEADMl+z/ASAAoJGBDhDBAQ0GhAMh\
+     obQBxxxwQAw1SB9ljoA9VUUDX1vLhihglFUQ==\
+";
+    base64::engine::general_purpose::STANDARD.decode(FILE).unwrap()
 }
 
 pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {

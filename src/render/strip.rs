@@ -10,12 +10,15 @@ use bytes::Bytes;
 
 use super::{Format, Size};
 
+mod avif;
 mod exif;
 mod gif;
 mod jpeg;
 mod png;
 mod reader;
 mod webp;
+
+pub(super) use avif::{Picture as AvifPicture, picture as avif_picture};
 
 /// What is wrong with a file's structure. The text reads on from "the file is refused: …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +75,7 @@ pub(super) fn walk(source: &[u8], format: Format) -> Result<Walked, StripError> 
         Format::Png => png::walk(source),
         Format::Webp => webp::walk(source),
         Format::Gif => gif::walk(source),
+        Format::Avif => avif::walk(source),
     }
 }
 

@@ -184,3 +184,36 @@ async fn a_file_that_begins_as_another_is_refused_and_one_that_ends_as_another_i
     let shown = app.get(&format!("/i/{image}/original")).user("alice").await.send().await.expect(200);
     assert!(!shown.body.windows(script.len()).any(|window| window == script));
 }
+
+#[tokio::test]
+async fn an_avif_that_lies_or_hides_something_is_refused() {
+    let (app, used) = started().await;
+    let avif = referee::avif(&[], &png(64, 48, 1));
+    let at = |name: &[u8]| avif.windows(name.len()).position(|window| window == name).unwrap();
+    let changed = |at: usize, bytes: &[u8]| {
+        let mut file = avif.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file
+    };
+    let ispe = at(b"ispe") + 8;
+    for (what, bytes) in [
+        ("an ispe of 4 294 967 295²", changed(ispe, &[0xFF; 8])),
+        ("an ispe of 60 000²", changed(ispe, &[0, 0, 0xEA, 0x60, 0, 0, 0xEA, 0x60])),
+        ("an ispe larger than the picture", changed(ispe, &[0, 0, 16, 0, 0, 0, 8, 0])),
+        ("no size", changed(ispe, &[0; 8])),
+        ("no primary item", changed(at(b"pitm") + 8, &[0xFF, 0xFF])),
+        ("another codec", changed(at(b"av01"), b"hvc1")),
+        ("tiles", changed(at(b"av01"), b"grid")),
+        ("a sequence", [&avif[..], b"\0\0\0\x08moov"].concat()),
+        ("no meta", changed(at(b"meta"), b"free")),
+        ("a box beyond the end", changed(at(b"iprp") - 4, &[0x7F; 4])),
+    ] {
+        assert_refused(&app, what, bytes).await;
+    }
+    for cut in [12, 40, avif.len() / 2, avif.len() - 10, avif.len() - 1] {
+        assert_refused(&app, &format!("cut to {cut}"), avif[..cut].to_vec()).await;
+    }
+    assert_refused(&app, "HTML before", [&b"<!doctype html>"[..], &avif].concat()).await;
+    let grown = app.peak_memory().saturating_sub(used);
+    assert!(grown < 64 * MIB, "{} KiB more in use", grown / 1024);
+}

@@ -366,3 +366,105 @@ put(saved(ImageCms.profileToProfile(picture, profile, ImageCms.createProfile('sR
     let chunks = [(*b"gAMA", &be(&[45_455])[..]), (*b"cHRM", &p3)];
     assert_colours(&app, "cHRM of P3", with(&chunks), &wide, 8).await;
 }
+
+#[tokio::test]
+async fn avif_is_what_libavif_sees() {
+    let app = TestApp::start();
+    let plain = referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b"");
+    let clear = "-alpha set -channel A -evaluate set 60% +channel png:-";
+    let clear: Vec<&str> = ["png:-"].into_iter().chain(clear.split(' ')).collect();
+    let clear = referee::convert(&clear, &plain);
+    let best = ["--min", "0", "--max", "2", "--minalpha", "0", "--maxalpha", "2"];
+    for (what, source, how) in [
+        ("4:4:4", &plain, &["-y", "444"][..]),
+        ("4:2:2", &plain, &["-y", "422"]),
+        ("4:2:0", &plain, &["-y", "420"]),
+        ("grey", &plain, &["-y", "400"]),
+        ("limited range", &plain, &["-r", "limited"]),
+        ("BT.709", &plain, &["--cicp", "1/13/1"]),
+        ("ten bits", &plain, &["-d", "10", "-y", "444"]),
+        ("twelve bits", &plain, &["-d", "12", "-y", "420", "-r", "limited"]),
+        ("lossless", &plain, &["-l"]),
+        ("alpha", &clear, &["-y", "444"]),
+        ("multiplied alpha", &clear, &["-y", "444", "-p"]),
+    ] {
+        let best: &[&str] = if what == "lossless" { &[] } else { &best };
+        let file = referee::avif(&[best, how].concat(), source);
+        let decoded = referee::avif_as_png(&file);
+        let decoded = referee::convert(&["png:-", "png32:-"], &decoded);
+        let expected = referee::frames(&decoded, &PATCHES);
+        assert_colours(&app, what, file, &expected, 3).await;
+    }
+}
+
+#[tokio::test]
+async fn avif_is_turned_as_libheif_turns_it() {
+    let app = TestApp::start();
+    let upright = referee::python(
+        "picture = Image.open(io.BytesIO(given)); put(saved(picture, 'PNG'))",
+        &referee::convert(&["jpeg:-", "png:-"], &turned("JPEG", 1)),
+    );
+    for turns in ["0", "1", "2", "3"] {
+        for mirror in [None, Some("0"), Some("1")] {
+            let mut how = vec!["--min", "0", "--max", "4", "--irot", turns];
+            how.extend(mirror.iter().flat_map(|axis| ["--imir", axis]));
+            let file = referee::avif(&how, &upright);
+            let expected = referee::convert(&["avif:-", "png:-"], &file);
+            let size = referee::frames(&expected, &[])["size"].clone();
+            let [width, height]: [u32; 2] = serde_json::from_value(size.clone()).unwrap();
+            let places = [(1, 1), (3, 1), (1, 3), (3, 3)].map(|(x, y)| (width * x / 4, height * y / 4));
+            let expected = referee::frames(&expected, &places);
+
+            let image = app.upload("alice", file).await;
+            let (_, bytes) = shown(&app, &image, "f=png").await;
+            let seen = referee::frames(&bytes, &places);
+            let what = format!("turned {turns}, mirrored {mirror:?}");
+            assert_eq!(seen["size"], size, "{what}");
+            for n in 0..4 {
+                let colour = serde_json::from_value(expected["frames"][0]["at"][n].clone()).unwrap();
+                assert_near(&seen["frames"][0]["at"][n], colour, 8, &what);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_avif_is_answered_in_formats_that_are_written() {
+    let app = TestApp::start();
+    let plain = referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b"");
+    let image = app.upload("alice", referee::avif(&[], &plain)).await;
+    for (options, accept, content_type) in [
+        ("original", "", "image/avif"),
+        ("w=20", "", "image/webp"),
+        ("w=20,f=auto", "image/avif,image/webp", "image/webp"),
+        ("w=20,f=auto", "image/*", "image/jpeg"),
+        ("w=20,f=gif", "", "image/gif"),
+    ] {
+        let get = app.get(&format!("/i/{image}/{options}")).user("alice").await;
+        let reply = get.header("accept", accept).send().await.expect(200);
+        assert_eq!(reply.header("content-type"), content_type, "{options}, {accept}");
+    }
+}
+
+#[tokio::test]
+async fn an_avif_keeps_its_pixels_and_loses_what_it_says() {
+    let app = TestApp::start();
+    let folder = tempfile::tempdir().unwrap();
+    let [exif, xmp] = ["exif", "xmp"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    // A directory with nothing in it, and the secret behind it.
+    std::fs::write(&exif, [&b"II*\0\x08\0\0\0\0\0"[..], files::SECRET].concat()).unwrap();
+    std::fs::write(&xmp, [&b"<x:xmpmeta>"[..], files::SECRET].concat()).unwrap();
+    let plain = referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b"");
+    let file = referee::avif(&["--exif", &exif, "--xmp", &xmp, "-y", "444"], &plain);
+    let boxed = [&28_u32.to_be_bytes()[..], b"uuid", &[7; 4], files::SECRET].concat();
+    let file = [&file, &boxed[..], files::SECRET].concat();
+
+    let image = app.upload("alice", file.clone()).await;
+    let (_, raw) = shown(&app, &image, "raw").await;
+    assert_eq!(raw.windows(files::SECRET.len()).filter(|window| *window == files::SECRET).count(), 4);
+    let (_, original) = shown(&app, &image, "original").await;
+    assert!(!files::has_secret(&original));
+    assert!(referee::avif_as_png(&original) == referee::avif_as_png(&file), "other pixels");
+    let seen = referee::convert(&["avif:-", "-depth", "8", "rgb:-"], &original);
+    assert!(seen == referee::convert(&["avif:-", "-depth", "8", "rgb:-"], &file), "others see other pixels");
+}

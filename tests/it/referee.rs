@@ -77,3 +77,26 @@ pub fn gif_pixels(file: &[u8]) -> Vec<u8> {
     }
     pixels
 }
+
+/// What `avifenc` makes of a PNG.
+#[track_caller]
+pub fn avif(arguments: &[&str], png: &[u8]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("a.png"), folder.path().join("a.avif"));
+    std::fs::write(&from, png).unwrap();
+    run(
+        Command::new("avifenc").args(["-s", "10"]).args(arguments).args([&from, &to]).stderr(Stdio::null()),
+        b"",
+    );
+    std::fs::read(to).unwrap()
+}
+
+/// What `avifdec` sees in an AVIF, before any turn, as a PNG.
+#[track_caller]
+pub fn avif_as_png(avif: &[u8]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("a.avif"), folder.path().join("a.png"));
+    std::fs::write(&from, avif).unwrap();
+    run(Command::new("avifdec").args(["-d", "8"]).args([&from, &to]), b"");
+    std::fs::read(to).unwrap()
+}

@@ -18,6 +18,7 @@ fn inspection_reports_what_is_there() {
         (samples::animated_webp(&frames), Format::Webp, 3, true),
         (samples::gif(&frames[..1]), Format::Gif, 1, true),
         (samples::gif(&frames), Format::Gif, 3, true),
+        (samples::avif(), Format::Avif, 1, true),
     ] {
         let found = inspect(&source, format, &Limits::default()).unwrap();
         let expected = Inspected { width: 17, height: 9, frames, has_alpha };
@@ -43,9 +44,17 @@ fn a_canvas_beyond_the_limit_is_refused_by_its_header() {
     let mut gif = samples::gif(&[samples::gradient(8, 8)]);
     gif[6..10].fill(0xFF);
 
-    for (source, format) in
-        [(jpeg, Format::Jpeg), (png, Format::Png), (webp, Format::Webp), (gif, Format::Gif)]
-    {
+    let mut avif = samples::avif();
+    let ispe = avif.windows(4).position(|w| w == b"ispe").unwrap();
+    avif[ispe + 8..ispe + 16].copy_from_slice(&[0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF]);
+
+    for (source, format) in [
+        (jpeg, Format::Jpeg),
+        (png, Format::Png),
+        (webp, Format::Webp),
+        (gif, Format::Gif),
+        (avif, Format::Avif),
+    ] {
         let rejected = inspect(&source, format, &Limits::default()).unwrap_err();
         assert!(matches!(rejected, Rejected::TooManyPixels { .. }), "{rejected}");
     }
@@ -119,4 +128,18 @@ fn jpegs_that_would_decode_wrong_are_refused() {
     encoder.encode(&picture, 64, 32, jpeg_encoder::ColorType::Rgb).unwrap();
     let rejected = inspect(&bytes, Format::Jpeg, &Limits::default()).unwrap_err();
     assert!(matches!(rejected, Rejected::Unsupported { .. }), "{rejected}");
+}
+
+/// Each frame would be decoded for its own sake; what is shown is one.
+#[test]
+fn an_avif_has_one_frame_of_the_size_it_says() {
+    let avif = samples::avif();
+    let ispe = avif.windows(4).position(|w| w == b"ispe").unwrap();
+    for (width, height) in [(16, 9), (17, 10), (200, 200), (1, 1)] {
+        let mut lying = avif.clone();
+        lying[ispe + 11] = width;
+        lying[ispe + 15] = height;
+        let rejected = inspect(&lying, Format::Avif, &Limits::default()).unwrap_err();
+        assert!(matches!(rejected, Rejected::Undecodable { .. }), "{rejected}");
+    }
 }

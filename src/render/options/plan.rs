@@ -32,14 +32,17 @@ impl Options {
         let format = match self.format {
             Some(FormatChoice::Exact(format)) => format,
             Some(FormatChoice::Auto) if accepts.webp => Format::Webp,
-            Some(FormatChoice::Auto) | None => source,
+            Some(FormatChoice::Auto) | None if source.is_written() => source,
+            // Who shows AVIF shows WebP; who was asked and names neither gets what everybody shows.
+            Some(FormatChoice::Auto) => Format::Jpeg,
+            None => Format::Webp,
         };
         Plan {
             width: self.width.map(|side| self.device_pixels(side)),
             height: self.height.map(|side| self.device_pixels(side)),
             fit: self.effective_fit(),
             quality: match format {
-                Format::Jpeg | Format::Webp => self.quality.unwrap_or(DEFAULT_QUALITY),
+                Format::Jpeg | Format::Webp | Format::Avif => self.quality.unwrap_or(DEFAULT_QUALITY),
                 Format::Png | Format::Gif => DEFAULT_QUALITY,
             },
             format,

@@ -142,6 +142,9 @@ fn formats_resolve_by_request_accept_and_source() {
         ("f=auto", Format::Png, "image/*", Format::Png),
         ("f=auto", Format::Webp, "", Format::Webp),
         ("f=jpeg", Format::Png, "image/webp", Format::Jpeg),
+        ("w=1", Format::Avif, "", Format::Webp),
+        ("f=auto", Format::Avif, "image/avif,image/webp", Format::Webp),
+        ("f=auto", Format::Avif, "image/avif", Format::Jpeg),
     ] {
         assert_eq!(plan(text, source, accept).format, format, "{text} {source}");
     }
