@@ -76,6 +76,7 @@ impl App {
         let limits = Limits {
             max_pixels: config.upload.max_pixels,
             max_animation_pixels: config.upload.max_animation_pixels,
+            max_frames: config.upload.max_frames,
             max_output_side: config.transform.max_side,
             max_output_pixels: config.transform.max_pixels,
         };

@@ -332,9 +332,9 @@ impl From<GateError> for Error {
 impl From<&RenderError> for Error {
     fn from(error: &RenderError) -> Self {
         match error {
-            RenderError::OutputTooLarge { .. } | RenderError::NothingLeft(_) => {
-                Self::bad_request("bad_options", sentence(&error))
-            }
+            RenderError::OutputTooLarge { .. }
+            | RenderError::NothingLeft(_)
+            | RenderError::AnimationTooLarge { .. } => Self::bad_request("bad_options", sentence(&error)),
             _ => Self::internal(error),
         }
     }
@@ -353,7 +353,7 @@ impl From<Arc<VariantError>> for Error {
 impl From<IngestError> for Error {
     fn from(error: IngestError) -> Self {
         match error {
-            IngestError::UnsupportedType => Self::unsupported_type(sentence(&error)),
+            IngestError::UnsupportedType | IngestError::Heic => Self::unsupported_type(sentence(&error)),
             IngestError::Rejected(_) | IngestError::NotAnImage => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "image_invalid", sentence(&error))
             }

@@ -31,7 +31,7 @@ use crate::{
     },
     gate::{Gate, GateError},
     id::{BlobKey, ImageId, UserId},
-    render::{self, Format, Inspected, Limits, Rejected},
+    render::{self, Format, Inspected, Limits, Rejected, is_heic},
     store::{Object, Store, StoreError},
     work::Sweeper,
 };
@@ -40,8 +40,13 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum IngestError {
     /// The bytes are of no format that is taken.
-    #[error("the file is not an image that is taken here; send a JPEG, PNG or WebP")]
+    #[error("the file is not an image that is taken here; send a {}", Format::NAMES)]
     UnsupportedType,
+    /// The bytes are a photo as iPhones write it.
+    #[error(
+        "this is a HEIC photo, which browsers do not show; export it as JPEG, or on the iPhone choose Settings, Camera, Formats, Most Compatible"
+    )]
+    Heic,
     /// The file is damaged, cannot be decoded, or is too large in pixels.
     #[error(transparent)]
     Rejected(#[from] Rejected),
@@ -329,7 +334,8 @@ impl Prepared {
 /// The whole check, on the bytes alone. The declared content type plays no part: the bytes decide.
 fn check(spooled: Spooled, limits: &Limits) -> Result<Checked, IngestError> {
     let uploaded = spooled.into_bytes()?;
-    let format = Format::sniff(&uploaded).ok_or(IngestError::UnsupportedType)?;
+    let unknown = || if is_heic(&uploaded) { IngestError::Heic } else { IngestError::UnsupportedType };
+    let format = Format::sniff(&uploaded).ok_or_else(unknown)?;
     let original = render::strip(&uploaded, format).map_err(|fault| Rejected::by_structure(fault, format))?;
     let inspected = render::inspect(&original, format, limits)?;
     Ok(Checked { uploaded, original, format, inspected })

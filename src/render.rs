@@ -12,6 +12,8 @@
 //! encode    pixels and Plan            → bytes without any metadata
 //! ```
 //!
+//! An animation takes the last three steps once for every frame, where the answer's format has frames.
+//!
 //! The way in for an upload is [`strip()`], which keeps only what decoding needs, and then
 //! [`inspect()`], which decodes all of what will be published. The sources are hostile: they meet
 //! bounds before buffers, and memory-safe decoders only. What the encoders see is our own pixels.
@@ -32,7 +34,7 @@ mod transform;
 mod turn;
 mod watermark;
 
-pub use format::Format;
+pub use format::{Format, is_heic};
 pub use geometry::Size;
 pub use inspect::{Inspected, Rejected, inspect};
 pub use options::{
@@ -54,6 +56,8 @@ pub struct Limits {
     pub max_pixels: u64,
     /// The longest animation: frames times pixels of the canvas.
     pub max_animation_pixels: u64,
+    /// The most frames of an animation, however small.
+    pub max_frames: u32,
     /// The longest side of an answer, in pixels.
     pub max_output_side: u32,
     /// The largest answer, in pixels.
@@ -66,6 +70,7 @@ impl Default for Limits {
         Limits {
             max_pixels: 100_000_000,
             max_animation_pixels: 400_000_000,
+            max_frames: 2_000,
             max_output_side: MAX_SIDE,
             max_output_pixels: u64::from(MAX_SIDE) * u64::from(MAX_SIDE),
         }
@@ -107,6 +112,18 @@ pub enum RenderError {
     /// The options cut everything off.
     #[error("`trim` leaves nothing of a picture of {}×{} pixels; trim less", .0.width, .0.height)]
     NothingLeft(Size),
+    /// All frames of the answer would be larger than [`Limits::max_animation_pixels`].
+    #[error(
+        "an animation of {frames} frames of {width}×{height} pixels is larger than allowed; ask for a smaller width or height, or for `anim=false`"
+    )]
+    AnimationTooLarge {
+        /// Frames.
+        frames: u32,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
     /// The source does not decode.
     #[error("the source cannot be decoded")]
     Decode(#[source] image::ImageError),
@@ -120,6 +137,11 @@ pub enum RenderError {
 
 /// Makes the picture that `plan` asks for out of `source`.
 pub fn render(source: &[u8], format: Format, plan: &Plan, limits: &Limits) -> Result<Rendered, RenderError> {
+    if let Some(target) = plan.animation
+        && let Some(animation) = strip::animation(source, format)
+    {
+        return render_animation(source, format, animation, plan, target, limits);
+    }
     let source = decode::Source::open(source, format, limits)?;
     let mut layout = geometry::layout(source.upright_size(), plan)?;
     check_output(layout.output(), limits)?;
@@ -138,6 +160,40 @@ pub fn render(source: &[u8], format: Format, plan: &Plan, limits: &Limits) -> Re
         width: size.width,
         height: size.height,
     })
+}
+
+/// The same for every frame of an animation; one frame at a time is in memory.
+fn render_animation(
+    source: &[u8],
+    format: Format,
+    animation: strip::Animation,
+    plan: &Plan,
+    target: Format,
+    limits: &Limits,
+) -> Result<Rendered, RenderError> {
+    let opened = decode::Source::open(source, format, limits)?;
+    let mut layout = geometry::layout(opened.upright_size(), plan)?;
+    check_output(layout.output(), limits)?;
+    let look = opened.look.clone();
+    if content::decides(plan) {
+        layout = content::layout(&opened.pixels()?, &look, plan)?;
+        check_output(layout.output(), limits)?;
+    }
+    let size = layout.output();
+    if size.pixels().saturating_mul(animation.frames.into()) > limits.max_animation_pixels {
+        let Size { width, height } = size;
+        return Err(RenderError::AnimationTooLarge { frames: animation.frames, width, height });
+    }
+
+    let mut encoder = encode::Animator::new(target, size, plan.quality, animation.plays)?;
+    for frame in decode::frames(source, format).map_err(RenderError::Decode)? {
+        let frame = frame.map_err(RenderError::Decode)?;
+        let (numerator, denominator) = frame.delay().numer_denom_ms();
+        let pixels = decode::Pixels::Rgba(frame.into_buffer());
+        let pixels = transform::transform(pixels, &look, &layout, plan)?;
+        encoder.push(pixels.into_rgba(), numerator / denominator.max(1))?;
+    }
+    Ok(Rendered { bytes: encoder.finish()?, format: target, width: size.width, height: size.height })
 }
 
 fn check_output(size: Size, limits: &Limits) -> Result<(), RenderError> {

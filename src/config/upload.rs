@@ -12,6 +12,8 @@ pub struct Upload {
     pub max_pixels: u64,
     /// The longest animation, in frames times pixels.
     pub max_animation_pixels: u64,
+    /// The most frames an animation may have.
+    pub max_frames: u32,
     /// Seconds that a ready image without any use is kept.
     pub unattached_secs: u64,
     /// Seconds that an upload may stay unfinished; a resumable one, without progress.
@@ -28,6 +30,7 @@ impl Default for Upload {
             max_bytes: 25 << 20,
             max_pixels: 50_000_000,
             max_animation_pixels: 200_000_000,
+            max_frames: 2_000,
             unattached_secs: 24 * 60 * 60,
             reserved_secs: 60 * 60,
             grant_secs: 15 * 60,

@@ -5,6 +5,8 @@ use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 
 use super::decode::Pixels;
 
+pub(super) mod described;
+
 /// Converts from the colours that `profile` (ICC) describes to sRGB, in place.
 ///
 /// A profile that cannot be read, or does not describe such pixels, is ignored: the picture is

@@ -2,11 +2,15 @@
 
 use std::io::Cursor;
 
-use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageResult, RgbImage, RgbaImage};
+use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageResult, RgbImage, RgbaImage};
 
+use self::avif::AvifDecoder;
+use super::colour::described;
 use super::{Format, Limits, RenderError, Size};
+
+mod avif;
 
 /// How much a PNG may make its decoder hold besides pixels, in bytes: one row, and the colour
 /// profile, which is compressed and could otherwise inflate to a thousand times its size.
@@ -26,6 +30,14 @@ impl Pixels {
             Pixels::Rgba(image) => image.dimensions(),
         };
         Size { width, height }
+    }
+
+    /// The same pixels, every one of them opaque if there was no alpha channel.
+    pub(super) fn into_rgba(self) -> RgbaImage {
+        match self {
+            Pixels::Rgb(image) => DynamicImage::from(image).into_rgba8(),
+            Pixels::Rgba(image) => image,
+        }
     }
 }
 
@@ -53,10 +65,9 @@ impl<'a> Source<'a> {
         if pixels > limits.max_pixels {
             return Err(RenderError::SourceTooLarge { pixels, max_pixels: limits.max_pixels });
         }
-        let look = Look {
-            orientation: decoder.orientation().map_err(RenderError::Decode)?,
-            profile: decoder.icc_profile().map_err(RenderError::Decode)?,
-        };
+        let icc = decoder.icc_profile().map_err(RenderError::Decode)?;
+        let profile = if format == Format::Png { described::png(bytes, icc) } else { icc };
+        let look = Look { orientation: decoder.orientation().map_err(RenderError::Decode)?, profile };
         Ok(Source { decoder, look })
     }
 
@@ -95,6 +106,8 @@ fn decoder<'a>(bytes: &'a [u8], format: Format) -> ImageResult<Box<dyn ImageDeco
         Format::Jpeg => Box::new(JpegDecoder::new(Cursor::new(bytes))?),
         Format::Png => Box::new(png(bytes)?),
         Format::Webp => Box::new(WebPDecoder::new(Cursor::new(bytes))?),
+        Format::Gif => Box::new(GifDecoder::new(Cursor::new(bytes))?),
+        Format::Avif => Box::new(AvifDecoder::new(bytes)?),
     })
 }
 
@@ -104,11 +117,11 @@ fn png(bytes: &[u8]) -> ImageResult<PngDecoder<Cursor<&[u8]>>> {
     PngDecoder::with_limits(Cursor::new(bytes), limits)
 }
 
-/// Decodes every frame of an animation, one at a time, and counts them. The caller has bounded
-/// frames × canvas.
-pub(super) fn count_frames(bytes: &[u8], format: Format) -> ImageResult<u32> {
-    let frames = match format {
-        Format::Jpeg => return Ok(1),
+/// The frames of an animation, decoded one at a time: each is the whole canvas as it is seen, what
+/// earlier frames left there included. The caller has bounded frames × canvas.
+pub(super) fn frames(bytes: &[u8], format: Format) -> ImageResult<Frames<'_>> {
+    Ok(match format {
+        Format::Jpeg | Format::Avif => Frames::new(Box::new(std::iter::empty())),
         Format::Png => {
             // The frames' two canvases are pixels, which the caller has bounded already.
             let mut decoder = png(bytes)?;
@@ -116,11 +129,6 @@ pub(super) fn count_frames(bytes: &[u8], format: Format) -> ImageResult<u32> {
             decoder.apng()?.into_frames()
         }
         Format::Webp => WebPDecoder::new(Cursor::new(bytes))?.into_frames(),
-    };
-    let mut count = 0;
-    for frame in frames {
-        frame?;
-        count += 1;
-    }
-    Ok(count)
+        Format::Gif => GifDecoder::new(Cursor::new(bytes))?.into_frames(),
+    })
 }

@@ -1,12 +1,18 @@
 //! From pixels to a file: sRGB in, and no metadata of any kind out.
 
+use image::RgbaImage;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, SamplingFactor};
 use webp::{PixelLayout, WebPConfig};
 
+use self::{gif::Gif, webp_animation::WebpAnimation};
 use super::decode::Pixels;
 use super::{Format, RenderError, Size};
+
+mod changes;
+mod gif;
+mod webp_animation;
 
 /// From this quality on, colour keeps its full resolution in JPEG: who asks for so much sees
 /// the difference at edges. Below it, a quarter of the colour saves a third of the bytes.
@@ -26,7 +32,46 @@ pub(super) fn encode(pixels: &Pixels, format: Format, quality: u8) -> Result<Vec
     match format {
         Format::Jpeg => jpeg(pixels, quality),
         Format::Png => png(pixels),
-        Format::Webp => webp(pixels, quality),
+        // Nothing asks for AVIF: `Plan` answers in formats that are written.
+        Format::Webp | Format::Avif => webp(pixels, quality, WEBP_METHOD),
+        Format::Gif => {
+            let mut still = Gif::new(pixels.size(), 1)?;
+            still.push(pixels.clone().into_rgba(), 0)?;
+            still.finish()
+        }
+    }
+}
+
+/// An animation in the making: frames go in one by one, a file comes out.
+pub(super) enum Animator {
+    Webp(WebpAnimation),
+    Gif(Gif),
+}
+
+impl Animator {
+    /// Starts an animation whose frames all have `size`, shown `plays` times (0 for ever). `format`
+    /// is one that animates.
+    pub(super) fn new(format: Format, size: Size, quality: u8, plays: u32) -> Result<Animator, RenderError> {
+        Ok(match format {
+            Format::Gif => Animator::Gif(Gif::new(size, plays)?),
+            _ => Animator::Webp(WebpAnimation::new(size, quality, plays)),
+        })
+    }
+
+    /// Adds a frame that is seen for `delay_ms`.
+    pub(super) fn push(&mut self, frame: RgbaImage, delay_ms: u32) -> Result<(), RenderError> {
+        match self {
+            Animator::Webp(animation) => animation.push(frame, delay_ms),
+            Animator::Gif(animation) => animation.push(frame, delay_ms),
+        }
+    }
+
+    /// The file.
+    pub(super) fn finish(self) -> Result<Vec<u8>, RenderError> {
+        match self {
+            Animator::Webp(animation) => animation.finish(),
+            Animator::Gif(animation) => animation.finish(),
+        }
     }
 }
 
@@ -68,7 +113,7 @@ fn png(pixels: &Pixels) -> Result<Vec<u8>, RenderError> {
     Ok(bytes)
 }
 
-fn webp(pixels: &Pixels, quality: u8) -> Result<Vec<u8>, RenderError> {
+fn webp(pixels: &Pixels, quality: u8, method: i32) -> Result<Vec<u8>, RenderError> {
     let Size { width, height } = pixels.size();
     let (data, layout) = match pixels {
         Pixels::Rgb(image) => (image.as_raw(), PixelLayout::Rgb),
@@ -76,7 +121,7 @@ fn webp(pixels: &Pixels, quality: u8) -> Result<Vec<u8>, RenderError> {
     };
     let mut config = WebPConfig::new().map_err(|()| RenderError::Encode("libwebp's version".to_owned()))?;
     config.quality = f32::from(quality);
-    config.method = WEBP_METHOD;
+    config.method = method;
     webp::Encoder::new(data, layout, width, height)
         .encode_advanced(&config)
         .map(|memory| memory.to_vec())

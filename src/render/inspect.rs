@@ -1,9 +1,10 @@
 //! The judgement on an upload: is it a whole, decodable picture of a bearable size?
 
-use image::ImageError;
+use image::{ImageError, ImageResult};
 
 use super::decode::{self, Pixels, Source};
-use super::{Format, Limits, RenderError, StripError, strip};
+use super::strip::{self, Animation, Walked};
+use super::{Format, Limits, RenderError, StripError};
 
 /// What an upload turned out to be, found out by decoding all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,14 @@ pub enum Rejected {
         /// The bound.
         max_animation_pixels: u64,
     },
+    /// More frames than [`Limits::max_frames`].
+    #[error("The animation has {frames} frames, which is more than the {max_frames} allowed.")]
+    TooManyFrames {
+        /// Frames.
+        frames: u32,
+        /// The bound.
+        max_frames: u32,
+    },
     /// The container is cut short or contradicts itself.
     #[error("The {format} file is damaged or incomplete: {fault}.")]
     Malformed {
@@ -62,10 +71,12 @@ pub enum Rejected {
         source: Option<ImageError>,
     },
     /// A kind of file that the format allows and the decoder does not know.
-    #[error("This kind of {format} file is not supported.")]
+    #[error("This kind of {format} file is not supported: {why}.")]
     Unsupported {
         /// What it claims to be.
         format: Format,
+        /// What is not.
+        why: StripError,
         /// The decoder's own words, for logs.
         source: Option<ImageError>,
     },
@@ -79,25 +90,14 @@ pub enum Rejected {
 /// own header about how much memory it takes.
 pub fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Inspected, Rejected> {
     let walked = strip::walk(source, format).map_err(|fault| Rejected::by_structure(fault, format))?;
-    let (width, height) = (walked.canvas.width, walked.canvas.height);
-    if walked.canvas.pixels() > limits.max_pixels {
-        return Err(Rejected::TooManyPixels { width, height, max_pixels: limits.max_pixels });
-    }
-    let frames = walked.animation_frames.unwrap_or(1);
-    if walked.canvas.pixels().saturating_mul(u64::from(frames)) > limits.max_animation_pixels {
-        return Err(Rejected::TooLongAnimation {
-            frames,
-            width,
-            height,
-            max_animation_pixels: limits.max_animation_pixels,
-        });
-    }
+    check_bounds(&walked, limits)?;
 
     let opened = Source::open(source, format, limits).map_err(|e| decoding(e, format))?;
     let upright = opened.upright_size();
     let pixels = opened.pixels().map_err(|e| decoding(e, format))?;
-    if walked.animation_frames.is_some() {
-        let decoded = decode::count_frames(source, format).map_err(|e| verdict(e, format))?;
+    let frames = walked.animation.map_or(1, |animation| animation.frames);
+    if walked.animation.is_some() {
+        let decoded = count_frames(source, format).map_err(|e| verdict(e, format))?;
         if decoded != frames {
             return Err(Rejected::Undecodable { format, source: None });
         }
@@ -110,11 +110,44 @@ pub fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Inspect
     })
 }
 
+fn check_bounds(walked: &Walked, limits: &Limits) -> Result<(), Rejected> {
+    let (width, height) = (walked.canvas.width, walked.canvas.height);
+    if walked.canvas.pixels() > limits.max_pixels {
+        return Err(Rejected::TooManyPixels { width, height, max_pixels: limits.max_pixels });
+    }
+    let Some(Animation { frames, coded_pixels, .. }) = walked.animation else {
+        return Ok(());
+    };
+    if frames > limits.max_frames {
+        return Err(Rejected::TooManyFrames { frames, max_frames: limits.max_frames });
+    }
+    let shown = walked.canvas.pixels().saturating_mul(u64::from(frames));
+    if shown.max(coded_pixels) > limits.max_animation_pixels {
+        return Err(Rejected::TooLongAnimation {
+            frames,
+            width,
+            height,
+            max_animation_pixels: limits.max_animation_pixels,
+        });
+    }
+    Ok(())
+}
+
+/// Decodes every frame of an animation, and keeps none.
+fn count_frames(source: &[u8], format: Format) -> ImageResult<u32> {
+    let mut count = 0;
+    for frame in decode::frames(source, format)? {
+        frame?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 impl Rejected {
     /// The refusal of a file whose structure [`super::strip()`] could not follow.
     pub fn by_structure(fault: StripError, format: Format) -> Rejected {
         match fault {
-            StripError::Unsupported(_) => Rejected::Unsupported { format, source: None },
+            StripError::Unsupported(_) => Rejected::Unsupported { format, why: fault, source: None },
             StripError::Truncated | StripError::Malformed(_) => Rejected::Malformed { format, fault },
         }
     }
@@ -130,7 +163,11 @@ fn decoding(error: RenderError, format: Format) -> Rejected {
 
 fn verdict(error: ImageError, format: Format) -> Rejected {
     match error {
-        ImageError::Unsupported(_) => Rejected::Unsupported { format, source: Some(error) },
+        ImageError::Unsupported(_) => Rejected::Unsupported {
+            format,
+            why: StripError::Unsupported("its decoder does not know it"),
+            source: Some(error),
+        },
         _ => Rejected::Undecodable { format, source: Some(error) },
     }
 }

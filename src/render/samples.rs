@@ -1,5 +1,6 @@
 //! Pictures and files that the tests make for themselves.
 
+use base64::Engine as _;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, Rgb, RgbImage, Rgba, RgbaImage};
 
@@ -202,6 +203,66 @@ pub(super) fn animated_webp(frames: &[RgbaImage]) -> Vec<u8> {
         chunks.extend(webp_chunk(*b"ANMF", &[&header[..], picture, &unknown].concat()));
     }
     riff(&chunks)
+}
+
+// GIF
+
+/// Two frames or more make an animation that is shown for ever; the frames have few colours.
+pub(super) fn gif(frames: &[RgbaImage]) -> Vec<u8> {
+    let side = |side| u16::try_from(side).unwrap();
+    let (width, height) = (side(frames[0].width()), side(frames[0].height()));
+    let mut encoder = gif::Encoder::new(Vec::new(), width, height, &[]).unwrap();
+    if frames.len() > 1 {
+        encoder.set_repeat(gif::Repeat::Infinite).unwrap();
+    }
+    for frame in frames {
+        // Red, green and blue in steps, 3 + 3 + 2 bits, and what is nearly transparent is.
+        let indices: Vec<u8> = frame.pixels().map(|p| p[0] >> 5 << 5 | p[1] >> 5 << 2 | p[2] >> 6).collect();
+        let palette: Vec<u8> =
+            (0..=u8::MAX).flat_map(|n| [n >> 5 << 5, (n >> 2 & 7) << 5, (n & 3) << 6]).collect();
+        let mut frame = gif::Frame::from_palette_pixels(width, height, indices, palette, Some(0));
+        frame.delay = 10;
+        encoder.write_frame(&frame).unwrap();
+    }
+    encoder.into_inner().unwrap()
+}
+
+/// An extension block: its label, and its data in sub-blocks.
+pub(super) fn gif_extension(label: u8, blocks: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = vec![0x21, label];
+    for block in blocks {
+        bytes.push(u8::try_from(block.len()).unwrap());
+        bytes.extend(*block);
+    }
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn gif_header_len(gif: &[u8]) -> usize {
+    13 + if gif[10] & 0x80 == 0 { 0 } else { 3 << ((gif[10] & 7) + 1) }
+}
+
+/// `gif` with blocks put in right after its header and its palette.
+pub(super) fn gif_with(gif: &[u8], blocks: &[Vec<u8>]) -> Vec<u8> {
+    let (header, rest) = gif.split_at(gif_header_len(gif));
+    [header, &blocks.concat(), rest].concat()
+}
+
+// AVIF
+
+/// 17 × 9 with alpha, as libavif 0.11 writes it: nothing here writes AVIF.
+pub(super) fn avif() -> Vec<u8> {
+    const FILE: &str = "\
+     AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAGNbWV0YQAAAAAAAAAoaGRscgAAAAAAAAAAcGljdAAAAA\
+     AAAAAAAAAAAGxpYmF2aWYAAAAADnBpdG0AAAAAAAEAAAAsaWxvYwAAAABEAAACAAEAAAABAAABygAAACkAAgAAAAEA\
+     AAG1AAAAFQAAAEJpaW5mAAAAAAACAAAAGmluZmUCAAAAAAEAAGF2MDFDb2xvcgAAAAAaaW5mZQIAAAAAAgAAYXYwMU\
+     FscGhhAAAAABppcmVmAAAAAAAAAA5hdXhsAAIAAQABAAAAw2lwcnAAAACdaXBjbwAAABRpc3BlAAAAAAAAABEAAAAJ\
+     AAAAEHBpeGkAAAAAAwgICAAAAAxhdjFDgQAMAAAAABNjb2xybmNseAABAA0ABoAAAAAOcGl4aQAAAAABCAAAAAxhdj\
+     FDgQAcAAAAADhhdXhDAAAAAHVybjptcGVnOm1wZWdCOmNpY3A6c3lzdGVtczphdXhpbGlhcnk6YWxwaGEAAAAAHmlw\
+     bWEAAAAAAAAAAgABBAECgwQAAgQBBYYHAAAARm1kYXQSAAoFGBDhDCoyChtAccEADMl+z/ASAAoJGBDhDBAQ0GhAMh\
+     obQBxxxwQAw1SB9ljoA9VUUDX1vLhihglFUQ==\
+";
+    base64::engine::general_purpose::STANDARD.decode(FILE).unwrap()
 }
 
 pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {

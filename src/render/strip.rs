@@ -10,11 +10,15 @@ use bytes::Bytes;
 
 use super::{Format, Size};
 
+mod avif;
 mod exif;
+mod gif;
 mod jpeg;
 mod png;
 mod reader;
 mod webp;
+
+pub(super) use avif::{Picture as AvifPicture, picture as avif_picture};
 
 /// What is wrong with a file's structure. The text reads on from "the file is refused: …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,8 +41,19 @@ pub(super) struct Walked {
     pub(super) bytes: Vec<u8>,
     /// The picture's size as stored, before any orientation.
     pub(super) canvas: Size,
-    /// How many frames an animation has; `None` for a still picture.
-    pub(super) animation_frames: Option<u32>,
+    /// `None` for a still picture.
+    pub(super) animation: Option<Animation>,
+}
+
+/// What an animation says of itself beside its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Animation {
+    /// How many there are; at least one.
+    pub(super) frames: u32,
+    /// How often all of them are shown; 0 for ever and ever.
+    pub(super) plays: u32,
+    /// Pixels of all frames as stored, where a frame may reach beyond the canvas.
+    pub(super) coded_pixels: u64,
 }
 
 /// Removes everything but the coded picture, its colour profile and its orientation.
@@ -59,7 +74,14 @@ pub(super) fn walk(source: &[u8], format: Format) -> Result<Walked, StripError> 
         Format::Jpeg => jpeg::walk(source),
         Format::Png => png::walk(source),
         Format::Webp => webp::walk(source),
+        Format::Gif => gif::walk(source),
+        Format::Avif => avif::walk(source),
     }
+}
+
+/// What an animation says of itself; `None` for a still picture, and for what is no such file.
+pub(super) fn animation(source: &[u8], format: Format) -> Option<Animation> {
+    walk(source, format).ok()?.animation
 }
 
 #[cfg(test)]

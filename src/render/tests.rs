@@ -253,7 +253,7 @@ fn renders_say_nothing_but_the_picture() {
     );
     for (source, format) in [(jpeg, Format::Jpeg), (png, Format::Png)] {
         assert!(contains(&source, MARKER));
-        for target in Format::ALL {
+        for target in Format::ALL.into_iter().filter(|format| format.is_written()) {
             let bytes = made(&source, format, &format!("w=32,f={target}")).bytes;
             let names = [b"Exif", b"eXIf", b"EXIF", b"iCCP", b"ICCP", b"ICC_", b"tEXt", b"XMP "];
             for name in names {

@@ -308,14 +308,15 @@ async fn all_spellings_of_the_same_options_are_the_same_picture() {
     assert!((app.metric("pinhole_render_seconds_count").await - 1.0).abs() < 0.5, "rendered once for all");
 }
 
+const FORMATS_ASKED: [(&str, &str); 4] =
+    [("w=40,f=jpeg", "jpeg"), ("w=40,f=png", "png"), ("w=40,f=webp", "webp"), ("w=40,f=gif", "gif")];
+
 #[tokio::test]
 async fn any_format_goes_in_and_any_comes_out() {
     let app = TestApp::start();
     for source in FORMATS {
         let image = public(&app, file(source, &picture(64, 48, 1))).await;
-        for (options, format) in
-            [("w=40", source), ("w=40,f=jpeg", "jpeg"), ("w=40,f=png", "png"), ("w=40,f=webp", "webp")]
-        {
+        for (options, format) in [("w=40", source)].into_iter().chain(FORMATS_ASKED) {
             let reply = app.get(&format!("/i/{image}/{options}")).send().await.expect(200);
             assert_eq!(reply.header("content-type"), format!("image/{format}"), "{source}: {options}");
             let guessed = image::guess_format(&reply.body).unwrap();
@@ -323,7 +324,9 @@ async fn any_format_goes_in_and_any_comes_out() {
             assert_eq!(reply.image().dimensions(), (40, 30), "{source}: {options}");
             let expected = picture(40, 30, 1);
             let off = mean_difference(&reply.image(), &DynamicImage::ImageRgb8(expected));
-            assert!(off < 4.0, "{source}: {options}: another picture: {off}");
+            // 256 colours are not many for two ramps, and less so when they are chosen twice.
+            let allowed = if [source, format].contains(&"gif") { 10.0 } else { 4.0 };
+            assert!(off < allowed, "{source}: {options}: another picture: {off}");
         }
     }
 }

@@ -8,9 +8,12 @@ use crate::support::{encode, picture};
 pub const SECRET: &[u8] = b"52.5200N13.4050E";
 
 /// The formats that are taken, as option strings name them.
-pub const FORMATS: [&str; 3] = ["jpeg", "png", "webp"];
+pub const FORMATS: [&str; 4] = ["jpeg", "png", "webp", "gif"];
 
-/// A picture as a file of one of [`FORMATS`]; WebP is lossless.
+/// The formats that can say which way is up.
+pub const TURNABLE: [&str; 3] = ["jpeg", "png", "webp"];
+
+/// A picture as a file of one of [`FORMATS`]; WebP is lossless, GIF has 256 colours.
 pub fn file(format: &str, picture: &RgbImage) -> Vec<u8> {
     match format {
         "jpeg" => encode(picture, image::ImageFormat::Jpeg),
@@ -19,8 +22,17 @@ pub fn file(format: &str, picture: &RgbImage) -> Vec<u8> {
             .encode_simple(true, 90.0)
             .unwrap()
             .to_vec(),
+        "gif" => encode_gif(picture),
         _ => unreachable!("{format}"),
     }
+}
+
+fn encode_gif(picture: &RgbImage) -> Vec<u8> {
+    let mut file = Vec::new();
+    image::codecs::gif::GifEncoder::new_with_speed(&mut file, 10)
+        .encode(picture, picture.width(), picture.height(), image::ExtendedColorType::Rgb8)
+        .unwrap();
+    file
 }
 
 /// The same with the secret in every place that the format has for such things, and behind its end.
@@ -69,6 +81,16 @@ pub fn file_with_secrets(format: &str, orientation: u8) -> Vec<u8> {
                 webp_chunk(*b"XMP ", &xmp),
             ];
             riff(&chunks.concat())
+        }
+        "gif" => {
+            let header = 13 + if clean[10] & 0x80 == 0 { 0 } else { 3 << ((clean[10] & 7) + 1) };
+            let blocks = [
+                gif_extension(0xFE, &[SECRET]),
+                gif_extension(0xFF, &[b"XMP DataXMP", &xmp]),
+                gif_extension(0xFF, &[b"ICCRGBG1012", SECRET]),
+                gif_extension(0x01, &[&[0; 12], SECRET]),
+            ];
+            [&clean[..header], &blocks.concat(), &clean[header..]].concat()
         }
         _ => unreachable!("{format}"),
     };
@@ -119,6 +141,12 @@ fn webp_chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
 fn riff(chunks: &[u8]) -> Vec<u8> {
     let length = u32::try_from(chunks.len() + 4).unwrap();
     [b"RIFF", &length.to_le_bytes()[..], b"WEBP", chunks].concat()
+}
+
+/// A GIF extension block: its label, and its data in sub-blocks.
+pub fn gif_extension(label: u8, blocks: &[&[u8]]) -> Vec<u8> {
+    let block = |data: &&[u8]| [&[u8::try_from(data.len()).unwrap()], *data].concat();
+    [&[0x21, label], &blocks.iter().map(block).collect::<Vec<_>>().concat()[..], &[0]].concat()
 }
 
 /// A PNG whose header, with a good checksum, claims another size than its pixels have.

@@ -16,6 +16,9 @@ fn inspection_reports_what_is_there() {
         (samples::webp(&gradient, false), Format::Webp, 1, true),
         (samples::animated_png(&frames), Format::Png, 3, true),
         (samples::animated_webp(&frames), Format::Webp, 3, true),
+        (samples::gif(&frames[..1]), Format::Gif, 1, true),
+        (samples::gif(&frames), Format::Gif, 3, true),
+        (samples::avif(), Format::Avif, 1, true),
     ] {
         let found = inspect(&source, format, &Limits::default()).unwrap();
         let expected = Inspected { width: 17, height: 9, frames, has_alpha };
@@ -38,7 +41,20 @@ fn a_canvas_beyond_the_limit_is_refused_by_its_header() {
     let mut webp = samples::webp(&samples::gradient(8, 8), true);
     webp[21..25].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0x0F]);
 
-    for (source, format) in [(jpeg, Format::Jpeg), (png, Format::Png), (webp, Format::Webp)] {
+    let mut gif = samples::gif(&[samples::gradient(8, 8)]);
+    gif[6..10].fill(0xFF);
+
+    let mut avif = samples::avif();
+    let ispe = avif.windows(4).position(|w| w == b"ispe").unwrap();
+    avif[ispe + 8..ispe + 16].copy_from_slice(&[0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF]);
+
+    for (source, format) in [
+        (jpeg, Format::Jpeg),
+        (png, Format::Png),
+        (webp, Format::Webp),
+        (gif, Format::Gif),
+        (avif, Format::Avif),
+    ] {
         let rejected = inspect(&source, format, &Limits::default()).unwrap_err();
         assert!(matches!(rejected, Rejected::TooManyPixels { .. }), "{rejected}");
     }
@@ -51,17 +67,24 @@ fn animations_are_bounded_and_decoded_to_the_last_frame() {
     for (mut source, format, last) in [
         (samples::animated_png(&frames), Format::Png, &b"fdAT"[..]),
         (samples::animated_webp(&frames), Format::Webp, b"ANMF"),
+        (samples::gif(&frames), Format::Gif, &[0x2C, 0, 0, 0]),
     ] {
         let rejected = inspect(&source, format, &limits).unwrap_err();
         assert!(matches!(rejected, Rejected::TooLongAnimation { frames: 2, .. }), "{rejected}");
+        let limits = Limits { max_frames: 1, ..Limits::default() };
+        let rejected = inspect(&source, format, &limits).unwrap_err();
+        assert!(matches!(rejected, Rejected::TooManyFrames { frames: 2, .. }), "{rejected}");
 
-        let at = source.windows(4).rposition(|w| w == last).unwrap();
+        let at = source.windows(last.len()).rposition(|w| w == last).unwrap();
         if format == Format::Png {
             // Valid checksums around data that is no zlib stream.
             let len = usize::from(source[at - 1]) + usize::from(source[at - 2]) * 256;
             let broken =
                 samples::png_chunk(*b"fdAT", &[&source[at + 4..at + 8], &vec![0xA5; len - 4][..]].concat());
             source.splice(at - 4..at + 8 + len, broken);
+        } else if format == Format::Gif {
+            // Past descriptor, palette, code size and the sub-block's length: the end, at once.
+            source[at + 10 + 768 + 2..][..4].copy_from_slice(&[1, 1, 1, 1]);
         } else {
             // Past the ANMF header, VP8L's header and its size, the coded data.
             let end = source.len();
@@ -91,7 +114,7 @@ fn refusals_are_sentences_for_the_sender() {
     lossless[sof + 1] = 0xC3;
     assert_eq!(
         inspect(&lossless, Format::Jpeg, &Limits::default()).unwrap_err().to_string(),
-        "This kind of jpeg file is not supported."
+        "This kind of jpeg file is not supported: it is coded in a way that is not in use."
     );
 }
 
@@ -105,4 +128,18 @@ fn jpegs_that_would_decode_wrong_are_refused() {
     encoder.encode(&picture, 64, 32, jpeg_encoder::ColorType::Rgb).unwrap();
     let rejected = inspect(&bytes, Format::Jpeg, &Limits::default()).unwrap_err();
     assert!(matches!(rejected, Rejected::Unsupported { .. }), "{rejected}");
+}
+
+/// Each frame would be decoded for its own sake; what is shown is one.
+#[test]
+fn an_avif_has_one_frame_of_the_size_it_says() {
+    let avif = samples::avif();
+    let ispe = avif.windows(4).position(|w| w == b"ispe").unwrap();
+    for (width, height) in [(16, 9), (17, 10), (200, 200), (1, 1)] {
+        let mut lying = avif.clone();
+        lying[ispe + 11] = width;
+        lying[ispe + 15] = height;
+        let rejected = inspect(&lying, Format::Avif, &Limits::default()).unwrap_err();
+        assert!(matches!(rejected, Rejected::Undecodable { .. }), "{rejected}");
+    }
 }

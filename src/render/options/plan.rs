@@ -22,10 +22,13 @@ pub struct Plan {
     pub fit: Fit,
     /// Which part is kept; always the centre where the fit cuts nothing off.
     pub gravity: Gravity,
-    /// 1–100; always the default for PNG, where it changes nothing.
+    /// 1–100; always the default for PNG and GIF, where it changes nothing.
     pub quality: u8,
     /// The format of the answer.
     pub format: Format,
+    /// The format of the answer when the source turns out to be an animation; without one, its
+    /// first frame is shown.
+    pub animation: Option<Format>,
     /// What the picture is laid on; `None` leaves transparency as it is.
     pub background: Option<Colour>,
     /// The radius in pixels of the answer; 0 for none.
@@ -36,8 +39,6 @@ pub struct Plan {
     pub turn: Turn,
     /// What is cut off the upright picture, in its own pixels, `dpr` applied.
     pub trim: Trim,
-    /// Whether an animation stays one, where the format can.
-    pub anim: bool,
     /// What is drawn over the finished picture.
     pub watermark: Option<Arc<Watermark>>,
 }
@@ -48,7 +49,10 @@ impl Options {
         let format = match self.format {
             Some(FormatChoice::Exact(format)) => format,
             Some(FormatChoice::Auto) if accepts.webp => Format::Webp,
-            Some(FormatChoice::Auto) | None => source,
+            Some(FormatChoice::Auto) | None if source.is_written() => source,
+            // Who shows AVIF shows WebP; who was asked and names neither gets what everybody shows.
+            Some(FormatChoice::Auto) => Format::Jpeg,
+            None => Format::Webp,
         };
         let fit = self.effective_fit();
         let flip = self.flip.map_or(Turn::NONE, super::Flip::turn);
@@ -62,18 +66,24 @@ impl Options {
                 _ => Gravity::CENTER,
             },
             quality: match format {
-                Format::Jpeg | Format::Webp => self.quality.unwrap_or(DEFAULT_QUALITY),
-                Format::Png => DEFAULT_QUALITY,
+                Format::Jpeg | Format::Webp | Format::Avif => self.quality.unwrap_or(DEFAULT_QUALITY),
+                Format::Png | Format::Gif => DEFAULT_QUALITY,
             },
             format,
+            animation: self.animation(source, format),
             background: self.effective_background(fit, format),
             blur: self.blur.unwrap_or(0),
             sharpen: self.sharpen.unwrap_or(Decimal::ZERO),
             turn: flip.then(self.rotate.map_or(Turn::NONE, super::Rotate::turn)),
             trim: self.dpr.map_or(trim, |dpr| trim.times(dpr)),
-            anim: self.anim.unwrap_or(true),
             watermark: self.watermark.clone(),
         }
+    }
+
+    /// Nothing where it changes nothing, so that one picture has one cache key.
+    fn animation(&self, source: Format, format: Format) -> Option<Format> {
+        let wanted = self.anim.unwrap_or(true) && source.may_move();
+        wanted.then_some(format).filter(|format| format.animates())
     }
 
     /// Without a full box to meet, the fits differ only in whether they enlarge; naming them
@@ -104,10 +114,11 @@ impl Options {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |side: Option<u32>| side.map_or_else(|| "auto".to_owned(), |n| n.to_string());
+        let animation = self.animation.map_or("none", Format::name);
         write!(
             f,
-            "width={},height={},fit={},gravity={},quality={},format={},background={},blur={},sharpen={},\
-             turn={},trim={},anim={},watermark={}",
+            "width={},height={},fit={},gravity={},quality={},format={},animation={animation},background={},blur={},\
+             sharpen={},turn={},trim={},watermark={}",
             side(self.width),
             side(self.height),
             self.fit,
@@ -119,7 +130,6 @@ impl fmt::Display for Plan {
             self.sharpen,
             self.turn,
             self.trim,
-            self.anim,
             self.watermark.as_ref().map_or("none", |watermark| watermark.fingerprint()),
         )
     }

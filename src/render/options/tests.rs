@@ -282,12 +282,28 @@ fn formats_resolve_by_request_accept_and_source() {
 }
 
 #[test]
+fn animations_stay_where_the_format_has_them_and_nobody_minds() {
+    for (text, source, accept, animation) in [
+        ("w=1", Format::Gif, "", Some(Format::Gif)),
+        ("w=1,anim=true", Format::Gif, "", Some(Format::Gif)),
+        ("w=1,anim=false", Format::Gif, "", None),
+        ("f=auto", Format::Gif, "image/webp", Some(Format::Webp)),
+        ("f=jpeg", Format::Gif, "", None),
+        ("f=gif", Format::Png, "", Some(Format::Gif)),
+        ("w=1", Format::Png, "", None),
+        ("f=webp", Format::Jpeg, "", None),
+    ] {
+        assert_eq!(plan(text, source, accept).animation, animation, "{text} {source}");
+    }
+}
+
+#[test]
 fn same_bytes_same_plan() {
     let key = |text| plan(text, Format::Jpeg, "").to_string();
     assert_eq!(
         key("w=400"),
-        "width=400,height=auto,fit=scale-down,gravity=center,quality=80,format=jpeg,background=ffffff,\
-         blur=0,sharpen=0,turn=0,trim=0;0;0;0,anim=true,watermark=none"
+        "width=400,height=auto,fit=scale-down,gravity=center,quality=80,format=jpeg,animation=none,background=ffffff,\
+         blur=0,sharpen=0,turn=0,trim=0;0;0;0,watermark=none"
     );
     for (one, other) in [
         ("w=400", "q=80,w=200,dpr=2,fit=crop,f=jpeg"),
@@ -303,6 +319,7 @@ fn same_bytes_same_plan() {
         ("trim=0;0;0;0", "f=jpeg"),
         ("trim=2;4;6;8", "trim=1;2;3;4,dpr=2"),
         ("sharpen=0", "anim=true"),
+        ("anim=false", "anim=true"),
         ("bg=ffffff", "bg=00000000"),
         ("bg=808080", "bg=0001017f,f=jpeg"),
         ("w=4,h=4,fit=pad,f=png", "w=4,h=4,fit=pad,f=png,bg=ffffff"),
@@ -324,7 +341,6 @@ fn same_bytes_same_plan() {
         ("flip=h,rotate=90", "flip=v,rotate=90"),
         ("trim=border", "trim=border;11"),
         ("trim=1;2;3;4", "trim=4;3;2;1"),
-        ("anim=false", "anim=true"),
         ("watermark=logo", "watermark=seal"),
     ] {
         assert_ne!(key(one), key(other));

@@ -12,6 +12,8 @@ const APP1: u8 = 0xE1;
 const APP2: u8 = 0xE2;
 const APP14: u8 = 0xEE;
 
+/// Ten scans are usual. A scan costs a walk over all coefficients, however few bytes it has.
+const MAX_SCANS: u32 = 100;
 /// The JFIF header up to, and without, the size of its thumbnail.
 const JFIF_LEN: usize = 12;
 /// The Adobe segment as specified; what follows in a longer one is nobody's business.
@@ -62,6 +64,9 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
             0xC4 | 0xDB..=0xDD => segment(&mut body, marker, &[payload]),
             SOS => {
                 check_scan(frame.as_ref(), payload)?;
+                if scans == MAX_SCANS {
+                    return Err(StripError::Unsupported("it has more scans than any picture needs"));
+                }
                 segment(&mut body, marker, &[payload]);
                 body.extend(entropy_coded(&mut input)?);
                 scans += 1;
@@ -85,7 +90,7 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     }
     bytes.append(&mut body);
     bytes.extend([0xFF, EOI]);
-    Ok(Walked { bytes, canvas: frame.size, animation_frames: None })
+    Ok(Walked { bytes, canvas: frame.size, animation: None })
 }
 
 /// The next marker's code. Any number of 0xFF may precede it as fill (B.1.1.2).

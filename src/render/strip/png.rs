@@ -1,7 +1,7 @@
 //! The PNG walker (W3C PNG, third edition, §5 and §11): chunks with names and checksums.
 
 use super::reader::{Reader, length};
-use super::{Size, StripError, Walked, exif};
+use super::{Animation, Size, StripError, Walked, exif};
 
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1A\n";
 
@@ -29,7 +29,7 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     let mut orientation = None;
     let mut body = Vec::with_capacity(source.len());
     let mut has_pixels = false;
-    let mut announced_frames = None;
+    let mut announced = None;
     let mut frames = 0_u32;
     let end = loop {
         let chunk = chunk(&mut input)?;
@@ -37,7 +37,10 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
             b"IEND" => break chunk,
             b"IHDR" => return Err(StripError::Malformed("it has two headers")),
             b"IDAT" => has_pixels = true,
-            b"acTL" => announced_frames = Some(Reader::new(chunk.data).be32()?),
+            b"acTL" => {
+                let mut control = Reader::new(chunk.data);
+                announced = Some((control.be32()?, control.be32()?));
+            }
             b"fcTL" => frames += 1,
             b"eXIf" => orientation = orientation.or_else(|| exif::orientation(chunk.data)),
             // An upper-case first letter marks a chunk that decoding cannot do without (§5.4).
@@ -53,7 +56,12 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     if !has_pixels {
         return Err(StripError::Malformed("it holds no picture"));
     }
-    if announced_frames.unwrap_or(0) != frames || announced_frames == Some(0) {
+    let animation = announced.map(|(frames, plays)| Animation {
+        frames,
+        plays,
+        coded_pixels: u64::from(frames) * canvas.pixels(),
+    });
+    if animation.map_or(0, |animation| animation.frames) != frames || animation.is_some() && frames == 0 {
         return Err(StripError::Malformed("its animation miscounts its frames"));
     }
 
@@ -65,7 +73,7 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     }
     bytes.append(&mut body);
     bytes.extend(end.whole);
-    Ok(Walked { bytes, canvas, animation_frames: announced_frames })
+    Ok(Walked { bytes, canvas, animation })
 }
 
 fn chunk<'a>(input: &mut Reader<'a>) -> Result<Chunk<'a>, StripError> {

@@ -40,6 +40,9 @@ fn clean() -> Vec<(&'static str, Format, Vec<u8>)> {
         ("lossy", Format::Webp, samples::webp(&picture, false)),
         ("lossless", Format::Webp, samples::webp(&picture, true)),
         ("animated", Format::Webp, samples::animated_webp(&frames)),
+        ("gif", Format::Gif, samples::gif(&[picture])),
+        ("animated gif", Format::Gif, samples::gif(&frames)),
+        ("avif", Format::Avif, samples::avif()),
     ]
 }
 
@@ -115,6 +118,38 @@ fn metadata_goes_and_the_picture_stays() {
 }
 
 #[test]
+fn gifs_keep_their_frames_and_how_often_they_are_shown_and_nothing_else() {
+    let frames = [samples::gradient(17, 9), samples::gradient(17, 9)];
+    let clean = samples::gif(&frames);
+    let mut chatty = samples::gif_with(
+        &clean,
+        &[
+            samples::gif_extension(0xFE, &[MARKER]),
+            samples::gif_extension(0xFF, &[b"XMP DataXMP", MARKER]),
+            samples::gif_extension(0xFF, &[b"ICCRGBG1012", MARKER]),
+            samples::gif_extension(0xF9, &[&[0, 1, 0, 0]]),
+            samples::gif_extension(0x01, &[&[0; 12], MARKER]),
+            samples::gif_extension(0x77, &[MARKER]),
+        ],
+    );
+    chatty.extend(MARKER);
+    assert_eq!(stripped(&chatty, Format::Gif).unwrap(), clean);
+
+    let still = samples::gif(&frames[..1]);
+    assert_eq!(walk(&still, Format::Gif).unwrap().animation, None);
+    for (repeats, plays) in [(None, 1), (Some([0, 0]), 0), (Some([1, 0]), 2), (Some([0xFF, 0xFF]), 65536)] {
+        let header = samples::gif_header_len(&clean);
+        let once = [&clean[..header], &clean[header + 19..]].concat();
+        let said = repeats.map(|[a, b]| samples::gif_extension(0xFF, &[b"ANIMEXTS1.0", &[1, a, b]]));
+        let source = samples::gif_with(&once, said.as_slice());
+        let expected = Animation { frames: 2, plays, coded_pixels: 2 * 17 * 9 };
+        for source in [&source[..], &stripped(&source, Format::Gif).unwrap()] {
+            assert_eq!(walk(source, Format::Gif).unwrap().animation, Some(expected));
+        }
+    }
+}
+
+#[test]
 fn webp_flags_say_what_is_left() {
     let flags = |webp: &[u8]| (webp[12..16].to_vec(), webp[20]);
     let (_, format, source) = chatty().pop().unwrap();
@@ -135,8 +170,8 @@ fn stripping_twice_changes_nothing() {
 #[test]
 fn clean_files_stay_as_they_are_and_upright_ones_get_no_exif() {
     for (name, format, source) in clean() {
-        if name == "animated" {
-            continue; // has a chunk to lose, as the next test wants
+        if name == "animated" || name == "avif" {
+            continue; // have something to lose, as the next tests want
         }
         assert_eq!(stripped(&source, format).unwrap(), source, "{name}");
     }
@@ -153,6 +188,17 @@ fn frames_lose_their_unknown_chunks() {
     assert!(contains(&source, MARKER) && !contains(&stripped, MARKER));
     let found = inspect(&stripped, Format::Webp, &Limits::default()).unwrap();
     assert_eq!(found.frames, 2);
+}
+
+#[test]
+fn avif_items_lose_their_names_and_nothing_moves() {
+    let source = samples::avif();
+    let stripped = stripped(&source, Format::Avif).unwrap();
+    for name in [&b"libavif"[..], b"Color", b"Alpha"] {
+        assert!(contains(&source, name) && !contains(&stripped, name));
+    }
+    assert_eq!(source.len(), stripped.len());
+    assert!(decoded(&source, Format::Avif).0 == decoded(&stripped, Format::Avif).0);
 }
 
 #[test]
@@ -211,7 +257,7 @@ fn restart_markers_and_stuffing_are_data() {
 proptest! {
     #[test]
     fn corrupted_files_never_panic(
-        pick in 0usize..11,
+        pick in 0usize..14,
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let (_, format, mut source) = clean().into_iter().chain(chatty()).nth(pick).unwrap();
@@ -234,6 +280,8 @@ proptest! {
             (Format::Jpeg, &b"\xFF\xD8\xFF"[..]),
             (Format::Png, b"\x89PNG\r\n\x1A\n"),
             (Format::Webp, b"RIFF\xC8\0\0\0WEBPVP8X\x0A\0\0\0"),
+            (Format::Gif, b"GIF89a\x08\0\x08\0\0\0\0"),
+            (Format::Avif, b"\0\0\0\x0Cftypavif\0\0\0\x60meta\0\0\0\0"),
         ] {
             let source = [magic, &bytes].concat();
             let _ = stripped(&source, format);

@@ -1,7 +1,7 @@
 //! The WebP walker (RFC 9649): RIFF chunks, some of them inside frames.
 
 use super::reader::{Reader, length};
-use super::{Size, StripError, Walked, exif};
+use super::{Animation, Size, StripError, Walked, exif};
 
 // Flags of VP8X (§2.7.1). EXIF's is set only for the block that is written here; XMP's never.
 const ICC: u8 = 0x20;
@@ -40,7 +40,7 @@ fn simple(picture: &Chunk<'_>, mut rest: Reader<'_>) -> Result<Walked, StripErro
     }
     let mut body = Vec::with_capacity(picture.data.len() + 16);
     append(&mut body, picture.name, picture.data);
-    Ok(Walked { bytes: file(&body)?, canvas: picture_size(picture)?, animation_frames: None })
+    Ok(Walked { bytes: file(&body)?, canvas: picture_size(picture)?, animation: None })
 }
 
 fn extended(header: &Chunk<'_>, mut rest: Reader<'_>) -> Result<Walked, StripError> {
@@ -54,6 +54,7 @@ fn extended(header: &Chunk<'_>, mut rest: Reader<'_>) -> Result<Walked, StripErr
     let mut orientation = None;
     let mut pictures = 0_u32;
     let mut frames = 0_u32;
+    let mut plays = 0;
     while !rest.is_empty() {
         let chunk = chunk(&mut rest)?;
         match &chunk.name {
@@ -62,7 +63,9 @@ fn extended(header: &Chunk<'_>, mut rest: Reader<'_>) -> Result<Walked, StripErr
                 append(&mut body, chunk.name, chunk.data);
             }
             b"ANIM" if animated => {
-                append(&mut body, chunk.name, Reader::new(chunk.data).take(6)?);
+                let control = Reader::new(chunk.data).array::<6>()?;
+                plays = u16::from_le_bytes([control[4], control[5]]);
+                append(&mut body, chunk.name, &control);
             }
             b"ANMF" if animated => {
                 append(&mut body, chunk.name, &frame(chunk.data, canvas)?);
@@ -92,7 +95,12 @@ fn extended(header: &Chunk<'_>, mut rest: Reader<'_>) -> Result<Walked, StripErr
     own_header.extend(&header.data[4..10]); // the canvas, which was read above
     append(&mut chunks, *b"VP8X", &own_header);
     chunks.append(&mut body);
-    Ok(Walked { bytes: file(&chunks)?, canvas, animation_frames: animated.then_some(frames) })
+    let animation = animated.then(|| Animation {
+        frames,
+        plays: plays.into(),
+        coded_pixels: u64::from(frames) * canvas.pixels(),
+    });
+    Ok(Walked { bytes: file(&chunks)?, canvas, animation })
 }
 
 /// An animation frame (§2.7.1.1): where it goes, and the one picture that is shown there.

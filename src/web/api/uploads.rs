@@ -63,7 +63,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
     let new: NewUpload = cx.json(sent).await?;
     let settings = &cx.app.config.upload;
     let format = Format::from_content_type(&new.content_type).ok_or_else(|| {
-        Error::unsupported_type("`content_type`: must be image/jpeg, image/png or image/webp.")
+        Error::unsupported_type(format!("`content_type`: must be {}.", Format::CONTENT_TYPES))
     })?;
     if new.size == 0 {
         return Err(Error::invalid_field("size", "must be at least 1"));
