@@ -228,7 +228,7 @@ fn everything_at_once_is_still_of_the_asked_size() {
         .add_watermark("mark", Watermark::new("mark", &mark, WatermarkSettings::default()).unwrap())
         .unwrap();
     let source = samples::png(&samples::gradient(90, 70).into(), None);
-    for format in Format::ALL {
+    for format in Format::ALL.into_iter().filter(|format| format.is_written()) {
         for fit in ["scale-down", "contain", "cover", "crop", "pad", "squeeze"] {
             let options = format!(
                 "w=30,h=20,dpr=2,fit={fit},g=auto,f={format},bg=11223344,blur=250,sharpen=10,rotate=270,flip=v,\
