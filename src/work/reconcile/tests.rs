@@ -69,7 +69,7 @@ impl Bench {
         db.migrate().await.unwrap();
         let sweeper = Sweeper::new(db.clone(), store.clone(), None);
         // Few things are in these buckets, so that one more or less is a large share.
-        let rules = Sweep { grace_secs: DAY_SECS, max_disagreement_percent: 100 };
+        let rules = Sweep { grace_secs: DAY_SECS, max_disagreement_percent: 100, max_orphans: 100 };
         let mut reconciler = Reconciler::new(db, store, sweeper, rules);
         reconciler.page = SMALL_PAGE;
         let now = clock::now_micros();
@@ -351,7 +351,7 @@ async fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
     let (rows, objects) = (bench.rows().await, bench.objects().await);
 
     let report = bench.reconcile(Mode::DryRun).await;
-    assert_eq!((report.swept, report.due.blobs), (None, 1));
+    assert_eq!((report.swept, report.due.blobs, report.is_clean()), (None, 1, false));
     assert_eq!(keys(&report.found.orphans), orphans);
     assert!(report.found.kinds.iter().all(|kind| kind.deleted == tally(0)), "{report:?}");
     assert_eq!((bench.rows().await, bench.objects().await), (rows.clone(), objects.clone()));
@@ -372,7 +372,10 @@ async fn an_empty_bucket_leaves_the_whole_ledger_as_it_is() {
     let rows = bench.rows().await;
     let report = bench.reconcile(MEND).await;
     assert!(!report.is_clean());
-    assert_eq!(report.refusal, Some(Refusal { disagreements: 60, compared: 60, max_percent: 10 }));
+    assert_eq!(
+        report.refusal,
+        Some(Refusal::Disagreement { disagreements: 60, compared: 60, max_percent: 10 })
+    );
     assert_eq!(report.found.missing_objects.listed.len(), 50);
     assert_eq!((report.found.missing_objects.more, report.found.missing()), (10, 60));
     assert_eq!((report.swept, bench.rows().await), (None, rows));
@@ -391,7 +394,7 @@ async fn another_ledger_than_the_buckets_deletes_nothing_unless_told_how_much() 
         }
         for (now, force) in [(bench.now, 0), (bench.later, 0), (bench.later, disagreements - 1)] {
             let report = bench.reconciler.run(now, Mode::Mend { force }).await.unwrap();
-            let refusal = Refusal { disagreements, compared: disagreements, max_percent: 10 };
+            let refusal = Refusal::Disagreement { disagreements, compared: disagreements, max_percent: 10 };
             assert_eq!((report.refusal, report.swept), (Some(refusal), None));
             assert!(!report.is_clean());
             assert_eq!(bench.objects().await, orphans);
@@ -414,9 +417,47 @@ async fn a_tenth_may_disagree_and_no_more() {
     assert_eq!(bench.objects().await.len(), kept);
     bench.plant(Kind::Raw, &BlobKey::random()).await;
     bench.plant(Kind::Incoming, &BlobKey::random()).await;
-    let refusal = Refusal { disagreements: 2, compared: 12, max_percent: 10 };
+    let refusal = Refusal::Disagreement { disagreements: 2, compared: 12, max_percent: 10 };
     assert_eq!(bench.reconcile(MEND).await.refusal, Some(refusal));
     assert_eq!(bench.objects().await.len(), kept + 2);
+}
+
+#[tokio::test]
+async fn few_of_many_are_left_too_when_they_are_more_than_a_number() {
+    // As a copy of the ledger finds what the original has written since.
+    let mut bench = Bench::new().await;
+    bench.reconciler.rules.max_orphans = 2;
+    for _ in 0..5 {
+        bench.live(&alice(), Has::Both).await;
+    }
+    bench.orphans().await;
+    let kept = bench.objects().await;
+    let refusal = Refusal::Orphans { orphans: 3, max_orphans: 2 };
+    for force in [0, 2] {
+        let report = bench.reconcile(Mode::Mend { force }).await;
+        assert_eq!((report.refusal, report.swept), (Some(refusal), None));
+    }
+    assert_eq!(bench.objects().await, kept);
+    assert!(bench.reconcile(Mode::Mend { force: 3 }).await.is_clean());
+    assert_eq!(bench.objects().await.len(), kept.len() - 3);
+}
+
+#[tokio::test]
+async fn what_cannot_be_removed_keeps_nothing_else_waiting_and_is_left() {
+    let bench = Bench::new().await;
+    // More than a scan brings, due before the other.
+    for _ in 0..101 {
+        bench.writing_until(&alice(), Has::Nothing, bench.now - 1).await;
+    }
+    let Db::Sqlite { write, .. } = &bench.reconciler.db else { unreachable!("a SQLite ledger") };
+    sqlx::query("UPDATE blobs SET content_type = 'image/unknown'").execute(write).await.unwrap();
+    bench.dying(&bob(), Has::Both).await;
+
+    let report = bench.reconcile(MEND).await;
+    let swept = report.swept.unwrap();
+    assert_eq!((swept.removed_blobs, swept.failed), (1, 101));
+    assert_eq!((report.due.blobs, report.left.blobs, report.is_clean()), (102, 101, false));
+    assert_eq!(bench.objects().await, BTreeSet::new());
 }
 
 #[tokio::test]
