@@ -37,8 +37,9 @@ pub use strip::{StripError, strip};
 
 /// The bounds that keep one picture from costing more than its share.
 ///
-/// Decoding holds at most about 8 bytes for each of a source's pixels at once (a progressive
-/// JPEG's coefficients, a 16-bit PNG), resizing with transparency as much again.
+/// Decoding holds at most about 10 bytes for each of a source's pixels at once (a progressive JPEG's
+/// coefficients and a 16-bit PNG 8, an AVIF of more than 8 bits 10), resizing with transparency 8
+/// more. Of an animation three canvases are held, whatever its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest source, in pixels of its canvas.
