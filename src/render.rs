@@ -47,9 +47,10 @@ pub use watermark::{Watermark, WatermarkError, WatermarkSettings};
 
 /// The bounds that keep one picture from costing more than its share.
 ///
-/// Decoding holds at most about 8 bytes for each of a source's pixels at once (a progressive
-/// JPEG's coefficients, a 16-bit PNG), resizing with transparency as much again. Filters hold
-/// at most about 16 bytes for each of the answer's pixels.
+/// Decoding holds at most about 10 bytes for each of a source's pixels at once (a progressive JPEG's
+/// coefficients and a 16-bit PNG 8, an AVIF of more than 8 bits 10), resizing with transparency 8
+/// more. Filters hold at most about 16 bytes for each of the answer's pixels. Of an animation three
+/// canvases are held, whatever its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest source, in pixels of its canvas.

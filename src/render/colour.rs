@@ -1,6 +1,6 @@
 //! Colour management: whatever profile a source carries, what leaves here is sRGB.
 
-use image::{ImageBuffer, Pixel};
+use image::{DynamicImage, ImageBuffer, Pixel};
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 
 use super::decode::Pixels;
@@ -20,6 +20,57 @@ pub(super) fn to_srgb(pixels: &mut Pixels, profile: &[u8]) {
         Pixels::Rgb(image) => convert(image, &profile, Layout::Rgb),
         Pixels::Rgba(image) => convert(image, &profile, Layout::Rgba),
     };
+}
+
+/// The same for what is still of sixteen bits; grey becomes red, green and blue before.
+///
+/// A steep curve spreads a few of eight bits' levels over half the range, so that conversion comes
+/// before the other eight are dropped. It is done at full size, for sources that few have.
+pub(super) fn to_srgb_in_16_bits(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
+    let Ok(profile) = ColorProfile::new_from_slice(profile) else {
+        return picture;
+    };
+    if picture.color().has_alpha() {
+        let mut image = picture.into_rgba16();
+        convert_16_bits(&mut image, &profile, Layout::Rgba);
+        image.into()
+    } else {
+        let mut image = picture.into_rgb16();
+        convert_16_bits(&mut image, &profile, Layout::Rgb);
+        image.into()
+    }
+}
+
+/// Row by row, since a second picture of this depth would be a large one. `None` when the profile
+/// does not fit.
+fn convert_16_bits<P: Pixel<Subpixel = u16>>(
+    image: &mut ImageBuffer<P, Vec<u16>>,
+    profile: &ColorProfile,
+    layout: Layout,
+) -> Option<()> {
+    let srgb = ColorProfile::new_srgb();
+    let options = TransformOptions::default();
+    let width = usize::try_from(image.width()).ok()?;
+    let channels = usize::from(P::CHANNEL_COUNT);
+    if profile.color_space == DataColorSpace::Gray {
+        let transform = profile.create_transform_16bit(Layout::Gray, &srgb, Layout::Rgb, options).ok()?;
+        let mut colours = vec![0; width * 3];
+        for row in image.chunks_exact_mut(width * channels) {
+            let levels: Vec<u16> = row.iter().step_by(channels).copied().collect();
+            transform.transform(&levels, &mut colours).ok()?;
+            for (pixel, colour) in row.chunks_exact_mut(channels).zip(colours.chunks_exact(3)) {
+                pixel[..3].copy_from_slice(colour);
+            }
+        }
+        return Some(());
+    }
+    let transform = profile.create_transform_16bit(layout, &srgb, layout, options).ok()?;
+    let mut converted = vec![0; width * channels];
+    for row in image.chunks_exact_mut(width * channels) {
+        transform.transform(row, &mut converted).ok()?;
+        row.copy_from_slice(&converted);
+    }
+    Some(())
 }
 
 /// `None` when the profile does not fit.

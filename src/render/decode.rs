@@ -4,10 +4,12 @@ use std::io::Cursor;
 
 use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageResult, RgbImage, RgbaImage};
+use image::{
+    AnimationDecoder, ColorType, DynamicImage, Frames, ImageDecoder, ImageResult, RgbImage, RgbaImage,
+};
 
 use self::avif::AvifDecoder;
-use super::colour::described;
+use super::colour::{self, described};
 use super::{Format, Limits, RenderError, Size};
 
 mod avif;
@@ -46,7 +48,7 @@ impl Pixels {
 pub(super) struct Look {
     /// What turns the stored picture upright.
     pub(super) orientation: Orientation,
-    /// The ICC profile of its colours, unverified.
+    /// The ICC profile of its colours, unverified; none where they are sRGB already.
     pub(super) profile: Option<Vec<u8>>,
 }
 
@@ -54,6 +56,8 @@ pub(super) struct Look {
 pub(super) struct Source<'a> {
     decoder: Box<dyn ImageDecoder + 'a>,
     pub(super) look: Look,
+    /// What sixteen bits have to be converted from before they become eight.
+    wide_profile: Option<Vec<u8>>,
 }
 
 impl<'a> Source<'a> {
@@ -67,8 +71,13 @@ impl<'a> Source<'a> {
         }
         let icc = decoder.icc_profile().map_err(RenderError::Decode)?;
         let profile = if format == Format::Png { described::png(bytes, icc) } else { icc };
-        let look = Look { orientation: decoder.orientation().map_err(RenderError::Decode)?, profile };
-        Ok(Source { decoder, look })
+        let is_wide = matches!(
+            decoder.color_type(),
+            ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16
+        );
+        let (profile, wide_profile) = if is_wide { (None, profile) } else { (profile, None) };
+        let orientation = decoder.orientation().map_err(RenderError::Decode)?;
+        Ok(Source { decoder, look: Look { orientation, profile }, wide_profile })
     }
 
     /// The size of the picture as it is meant to be seen.
@@ -81,7 +90,10 @@ impl<'a> Source<'a> {
     /// Decodes the picture as stored, not yet upright: turning it is cheaper once it is small.
     /// Grey and palettes are expanded, 16 bits reduced; of an animation this is the first frame.
     pub(super) fn pixels(self) -> Result<Pixels, RenderError> {
-        let decoded = DynamicImage::from_decoder(self.decoder).map_err(RenderError::Decode)?;
+        let mut decoded = DynamicImage::from_decoder(self.decoder).map_err(RenderError::Decode)?;
+        if let Some(profile) = &self.wide_profile {
+            decoded = colour::to_srgb_in_16_bits(decoded, profile);
+        }
         Ok(if decoded.color().has_alpha() {
             Pixels::Rgba(decoded.into_rgba8())
         } else {

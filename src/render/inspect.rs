@@ -115,14 +115,13 @@ fn check_bounds(walked: &Walked, limits: &Limits) -> Result<(), Rejected> {
     if walked.canvas.pixels() > limits.max_pixels {
         return Err(Rejected::TooManyPixels { width, height, max_pixels: limits.max_pixels });
     }
-    let Some(Animation { frames, coded_pixels, .. }) = walked.animation else {
+    let Some(Animation { frames, .. }) = walked.animation else {
         return Ok(());
     };
     if frames > limits.max_frames {
         return Err(Rejected::TooManyFrames { frames, max_frames: limits.max_frames });
     }
-    let shown = walked.canvas.pixels().saturating_mul(u64::from(frames));
-    if shown.max(coded_pixels) > limits.max_animation_pixels {
+    if walked.canvas.pixels().saturating_mul(u64::from(frames)) > limits.max_animation_pixels {
         return Err(Rejected::TooLongAnimation {
             frames,
             width,

@@ -52,8 +52,6 @@ pub(super) struct Animation {
     pub(super) frames: u32,
     /// How often all of them are shown; 0 for ever and ever.
     pub(super) plays: u32,
-    /// Pixels of all frames as stored, where a frame may reach beyond the canvas.
-    pub(super) coded_pixels: u64,
 }
 
 /// Removes everything but the coded picture, its colour profile and its orientation.

@@ -301,6 +301,13 @@ fn answers_stay_within_their_limits() {
         let error = outcome(options).unwrap_err();
         assert!(matches!(error, RenderError::OutputTooLarge { .. }), "{options}");
     }
+    let gif = samples::gif(&[samples::gradient(20, 10), samples::gradient(20, 10)]);
+    let limits = Limits { max_animation_pixels: 2 * 20 * 10, ..limits };
+    let outcome = |options| render(&gif, Format::Gif, &plan(options, Format::Gif), &limits);
+    assert!(outcome("w=20").is_ok() && outcome("w=40,fit=contain,anim=false").is_ok());
+    let error = outcome("w=22,fit=contain").unwrap_err();
+    assert!(matches!(error, RenderError::AnimationTooLarge { frames: 2, width: 22, height: 11 }), "{error}");
+
     let small = Limits { max_pixels: 64 * 8 - 1, ..Limits::default() };
     let error = render(&jpeg, Format::Jpeg, &plan("w=1", Format::Jpeg), &small).unwrap_err();
     assert!(matches!(error, RenderError::SourceTooLarge { pixels: 512, .. }));

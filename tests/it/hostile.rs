@@ -142,6 +142,7 @@ async fn headers_that_lie_are_refused() {
             let lct = if gif[image + 9] & 0x80 == 0 { 0 } else { 3 << ((gif[image + 9] & 7) + 1) };
             changed(image + 10 + lct, &[13])
         }),
+        ("a GIF whose frame is larger than its canvas", changed(image + 5, &[0xFF, 0xFF, 0xFF, 0xFF])),
         ("a GIF without a frame", [&gif[..image], &[0x3B]].concat()),
         ("a WebP whose frame is larger than its canvas", animated),
         ("a WebP whose canvas is larger than its picture", files::webp_claiming(640, 480)),

@@ -301,6 +301,24 @@ async fn every_kind_of_png_is_what_imagemagick_and_pillow_see() {
     }
 }
 
+/// Linear light has half of what is seen in the lowest fifth of its range.
+#[tokio::test]
+async fn sixteen_bits_are_not_dropped_before_their_curve_is_followed() {
+    let app = TestApp::start();
+    let make = "import struct, zlib
+def chunk(name, data): return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+levels = [20, 60, 120, 300, 1000, 40000]
+row = lambda n: b'\\0' + b''.join(struct.pack('>H', levels[n * 3 + x // 16]) for x in range(48))
+data = b''.join(row(y // 16) for y in range(32))
+put(b'\\x89PNG\\r\\n\\x1a\\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 48, 32, 16, 0, 0, 0, 0))
+    + chunk(b'gAMA', struct.pack('>I', 100000)) + chunk(b'IDAT', zlib.compress(data)) + chunk(b'IEND', b''))";
+    let curve = "light = lambda v: 12.92 * v if v <= 0.0031308 else 1.055 * v ** (1 / 2.4) - 0.055
+grey = [round(255 * light(v / 65535)) for v in [20, 60, 120, 300, 1000, 40000]]
+say({'frames': [{'at': [[v, v, v, 255] for v in grey]}]})";
+    let expected = referee::ask(curve, b"");
+    assert_colours(&app, "linear grey of 16 bits", referee::python(make, b""), &expected, 1).await;
+}
+
 /// By way of eight bits for each colour, which Pillow reads right.
 async fn assert_as_magick_sees(app: &TestApp, what: &str, file: Vec<u8>) {
     let eight = referee::convert(&["png:-", "-depth", "8", "png32:-"], &file);

@@ -67,54 +67,65 @@ impl ImageDecoder for AvifDecoder {
     }
 
     fn read_image(self, buf: &mut [u8]) -> ImageResult<()> {
-        let colour = self.decode(&self.picture.colour)?;
-        let light = Light::new(&colour, self.picture.code_points)?;
-        let channels = self.channels();
         let width = self.picture.size.width as usize;
-        let luma = Samples::new(&colour, Channel::Y);
-        let chroma = (colour.pixel_layout() != PixelLayout::I400)
-            .then(|| (Samples::new(&colour, Channel::U), Samples::new(&colour, Channel::V)));
-        let (halve_x, halve_y) = match colour.pixel_layout() {
-            PixelLayout::I420 => (1, 1),
-            PixelLayout::I422 => (1, 0),
-            PixelLayout::I400 | PixelLayout::I444 => (0, 0),
-        };
-        for (y, row) in buf.chunks_exact_mut(width * channels).enumerate() {
-            for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
-                let luma = luma.at(x, y);
-                let rgb = match &chroma {
-                    Some((u, v)) => {
-                        let (x, y) = (x >> halve_x, y >> halve_y);
-                        light.colour(luma, u.at(x, y), v.at(x, y))
-                    }
-                    None => light.grey(luma),
-                };
-                pixel[..3].copy_from_slice(&rgb);
-            }
-        }
-
+        let channels = self.channels();
+        // One decoded frame at a time is in memory.
+        let colour = self.decode(&self.picture.colour)?;
+        paint(buf, width, channels, &colour, &Light::new(&colour, self.picture.code_points)?);
+        drop(colour);
         if let Some(stream) = &self.picture.alpha {
             let alpha = self.decode(stream)?;
-            let light = Light::new(&alpha, None)?;
-            let samples = Samples::new(&alpha, Channel::Y);
-            for (y, row) in buf.chunks_exact_mut(width * 4).enumerate() {
-                for (x, pixel) in row.chunks_exact_mut(4).enumerate() {
-                    let [alpha, ..] = light.grey(samples.at(x, y));
-                    pixel[3] = alpha;
-                    if self.picture.premultiplied {
-                        for value in &mut pixel[..3] {
-                            let whole = u32::from(*value) * 255 / u32::from(alpha.max(1));
-                            *value = u8::try_from(whole).unwrap_or(u8::MAX);
-                        }
-                    }
-                }
-            }
+            fade(buf, width, &alpha, &Light::new(&alpha, None)?, self.picture.premultiplied);
         }
         Ok(())
     }
 
     fn read_image_boxed(self: Box<Self>, buf: &mut [u8]) -> ImageResult<()> {
         (*self).read_image(buf)
+    }
+}
+
+/// Writes the colours of a frame into pixels of three or four channels.
+fn paint(buf: &mut [u8], width: usize, channels: usize, frame: &dav1d::Picture, light: &Light) {
+    let luma = Samples::new(frame, Channel::Y);
+    let layout = frame.pixel_layout();
+    let chroma = (layout != PixelLayout::I400)
+        .then(|| (Samples::new(frame, Channel::U), Samples::new(frame, Channel::V)));
+    let (halve_x, halve_y) = match layout {
+        PixelLayout::I420 => (1, 1),
+        PixelLayout::I422 => (1, 0),
+        PixelLayout::I400 | PixelLayout::I444 => (0, 0),
+    };
+    for (y, row) in buf.chunks_exact_mut(width * channels).enumerate() {
+        for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
+            let luma = luma.at(x, y);
+            let rgb = chroma.as_ref().map_or_else(
+                || light.grey(luma),
+                |(u, v)| {
+                    let (x, y) = (x >> halve_x, y >> halve_y);
+                    light.colour(luma, u.at(x, y), v.at(x, y))
+                },
+            );
+            pixel[..3].copy_from_slice(&rgb);
+        }
+    }
+}
+
+/// Writes a frame's luma into the fourth channel; divides the colours by it where they were
+/// multiplied.
+fn fade(buf: &mut [u8], width: usize, frame: &dav1d::Picture, light: &Light, premultiplied: bool) {
+    let samples = Samples::new(frame, Channel::Y);
+    for (y, row) in buf.chunks_exact_mut(width * 4).enumerate() {
+        for (x, pixel) in row.chunks_exact_mut(4).enumerate() {
+            let [alpha, ..] = light.grey(samples.at(x, y));
+            pixel[3] = alpha;
+            if premultiplied {
+                for value in &mut pixel[..3] {
+                    let whole = u32::from(*value) * 255 / u32::from(alpha.max(1));
+                    *value = u8::try_from(whole).unwrap_or(u8::MAX);
+                }
+            }
+        }
     }
 }
 

@@ -31,7 +31,6 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     let mut control = None;
     let mut repeats = None;
     let mut frames = 0_u32;
-    let mut coded_pixels = 0_u64;
     loop {
         match input.byte()? {
             IMAGE => {
@@ -41,7 +40,7 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
                     body.extend::<[u8; 4]>(control);
                     body.push(0);
                 }
-                coded_pixels += image(&mut body, &mut input)?.pixels();
+                image(&mut body, &mut input, canvas)?;
                 frames += 1;
             }
             EXTENSION => match input.byte()? {
@@ -86,7 +85,7 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     }
     bytes.append(&mut body);
     bytes.push(TRAILER);
-    let animation = Animation { frames, plays: plays(repeats), coded_pixels };
+    let animation = Animation { frames, plays: plays(repeats) };
     Ok(Walked { bytes, canvas, animation: (frames > 1).then_some(animation) })
 }
 
@@ -99,13 +98,17 @@ fn plays(repeats: Option<[u8; 2]>) -> u32 {
     }
 }
 
-/// Copies an image: where it lies, its palette, and its coded pixels.
-fn image(out: &mut Vec<u8>, input: &mut Reader<'_>) -> Result<Size, StripError> {
+/// Copies an image: where it lies, its palette, and its coded pixels. It may reach over the edge, but
+/// not be larger than the canvas: the decoder takes memory by its size.
+fn image(out: &mut Vec<u8>, input: &mut Reader<'_>, canvas: Size) -> Result<(), StripError> {
     let descriptor: [u8; 9] = input.array()?;
     let [_, _, _, _, a, b, c, d, flags] = descriptor;
     let size = Size { width: le16(a, b), height: le16(c, d) };
     if size.width == 0 || size.height == 0 {
         return Err(StripError::Malformed("a frame has no size"));
+    }
+    if size.width > canvas.width || size.height > canvas.height {
+        return Err(StripError::Malformed("a frame is larger than its picture"));
     }
     out.push(IMAGE);
     out.extend(descriptor);
@@ -116,7 +119,7 @@ fn image(out: &mut Vec<u8>, input: &mut Reader<'_>) -> Result<Size, StripError> 
         out.extend(u8::try_from(data.len()));
         out.extend(data);
         if data.is_empty() {
-            return Ok(size);
+            return Ok(());
         }
     }
 }

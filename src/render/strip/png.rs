@@ -56,11 +56,7 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     if !has_pixels {
         return Err(StripError::Malformed("it holds no picture"));
     }
-    let animation = announced.map(|(frames, plays)| Animation {
-        frames,
-        plays,
-        coded_pixels: u64::from(frames) * canvas.pixels(),
-    });
+    let animation = announced.map(|(frames, plays)| Animation { frames, plays });
     if animation.map_or(0, |animation| animation.frames) != frames || animation.is_some() && frames == 0 {
         return Err(StripError::Malformed("its animation miscounts its frames"));
     }

@@ -95,11 +95,7 @@ fn extended(header: &Chunk<'_>, mut rest: Reader<'_>) -> Result<Walked, StripErr
     own_header.extend(&header.data[4..10]); // the canvas, which was read above
     append(&mut chunks, *b"VP8X", &own_header);
     chunks.append(&mut body);
-    let animation = animated.then(|| Animation {
-        frames,
-        plays: plays.into(),
-        coded_pixels: u64::from(frames) * canvas.pixels(),
-    });
+    let animation = animated.then(|| Animation { frames, plays: plays.into() });
     Ok(Walked { bytes: file(&chunks)?, canvas, animation })
 }
 
