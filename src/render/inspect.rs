@@ -6,6 +6,10 @@ use super::decode::{self, Pixels, Source};
 use super::strip::{self, Animation, Walked};
 use super::{Format, Limits, RenderError, StripError};
 
+/// The longest side of an upload, in pixels: what a JPEG can have at most. A picture that is all width
+/// would have few pixels, and make the resizer plan for millions of columns.
+pub const MAX_SOURCE_SIDE: u32 = 65_535;
+
 /// What an upload turned out to be, found out by decoding all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspected {
@@ -31,6 +35,14 @@ pub enum Rejected {
         height: u32,
         /// The bound.
         max_pixels: u64,
+    },
+    /// A side longer than [`MAX_SOURCE_SIDE`].
+    #[error("The picture is {width}×{height} pixels; no side may have more than {MAX_SOURCE_SIDE}.")]
+    TooLong {
+        /// Pixels, as stored.
+        width: u32,
+        /// Pixels, as stored.
+        height: u32,
     },
     /// More frames times pixels than [`Limits::max_animation_pixels`].
     #[error(
@@ -114,6 +126,9 @@ fn check_bounds(walked: &Walked, limits: &Limits) -> Result<(), Rejected> {
     let (width, height) = (walked.canvas.width, walked.canvas.height);
     if walked.canvas.pixels() > limits.max_pixels {
         return Err(Rejected::TooManyPixels { width, height, max_pixels: limits.max_pixels });
+    }
+    if width.max(height) > MAX_SOURCE_SIDE {
+        return Err(Rejected::TooLong { width, height });
     }
     let Some(Animation { frames, .. }) = walked.animation else {
         return Ok(());

@@ -27,6 +27,17 @@ fn inspection_reports_what_is_there() {
 }
 
 #[test]
+fn no_side_is_longer_than_a_jpegs() {
+    for (width, height) in [(MAX_SOURCE_SIDE, 1), (1, MAX_SOURCE_SIDE)] {
+        let line = |width, height| samples::png(&samples::quadrants(width, height).into(), None);
+        assert!(inspect(&line(width, height), Format::Png, &Limits::default()).is_ok());
+        let longer = line(width + u32::from(width > 1), height + u32::from(height > 1));
+        let rejected = inspect(&longer, Format::Png, &Limits::default());
+        assert!(matches!(rejected, Err(Rejected::TooLong { .. })), "{rejected:?}");
+    }
+}
+
+#[test]
 fn a_canvas_beyond_the_limit_is_refused_by_its_header() {
     // None of these has the pixels it claims: only the header can be what refuses them.
     let mut jpeg = samples::jpeg(&samples::quadrants(16, 8), false);
