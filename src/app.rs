@@ -1,5 +1,7 @@
 //! Everything shared, built once and passed explicitly.
 
+pub mod catalogue;
+
 use std::{
     num::NonZeroUsize,
     sync::atomic::{AtomicBool, Ordering},
@@ -7,16 +9,17 @@ use std::{
 };
 
 use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::{Config, Work},
+    config::Config,
     db::{Db, DbError},
     gate::Gate,
     identity::{Identity, IdentityError},
-    ingest::Ingest,
+    ingest::{self, Ingest},
     link::{KeyRing, KeyRingError},
     metrics::Metrics,
-    render::Limits,
+    render::{Catalogue, Limits},
     store::{Store, StoreError},
     variants::Variants,
     work::Sweeper,
@@ -35,6 +38,8 @@ pub struct App {
     pub ingest: Ingest,
     /// The way out.
     pub variants: Variants,
+    /// The presets and watermarks that options may name.
+    pub catalogue: Catalogue,
     /// What takes out what is over.
     pub sweeper: Sweeper,
     /// The keys of signed links.
@@ -43,6 +48,8 @@ pub struct App {
     pub identity: Identity,
     /// What an operator can measure.
     pub metrics: Metrics,
+    /// Room for requests with an idempotency key, which go on when their clients hang up.
+    pub keyed: Gate,
     /// Whether this is `pinhole dev`: demo page, demo users, loopback hosts alone.
     pub dev: bool,
     draining: AtomicBool,
@@ -57,6 +64,9 @@ pub enum StartError {
     /// The secrets of identity are unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// A preset or a watermark is unusable.
+    #[error(transparent)]
+    Catalogue(#[from] catalogue::LoadError),
 }
 
 impl App {
@@ -70,32 +80,37 @@ impl App {
             max_output_side: config.transform.max_side,
             max_output_pixels: config.transform.max_pixels,
         };
-        let Work { renders, renders_waiting, ingests, ingests_waiting, fetches, fetches_waiting } =
-            config.work;
-        let ingests = Gate::new(one_a_core(ingests), ingests_waiting);
+        let work = config.work.clone();
         let variants = Variants::new(
             store.clone(),
-            Gate::new(one_a_core(renders), renders_waiting),
-            Gate::new(fetches, fetches_waiting),
+            Gate::new(one_a_core(work.renders), work.renders_waiting),
+            Gate::new(work.fetches, work.fetches_waiting),
             limits,
             config.upload.max_bytes,
             config.cache.memory_bytes,
             metrics.clone(),
         );
+        let sweeper = Sweeper::new(db.clone(), store.clone(), Some(variants.clone()));
         Ok(Self {
             links: KeyRing::parse(config.links.keys.iter().map(crate::config::Secret::expose))?,
             identity: Identity::new(&config, dev)?,
             ingest: Ingest::new(
                 db.clone(),
                 store.clone(),
-                ingests,
+                sweeper.clone(),
+                ingest::Gates {
+                    ingests: Gate::new(one_a_core(work.ingests), work.ingests_waiting),
+                    completions: Gate::new(work.completions, work.completions_waiting),
+                    receives: Gate::new(work.receives, 0),
+                },
                 limits,
-                config.upload.clone(),
-                config.quota,
+                ingest::Rules { upload: config.upload.clone(), quota: config.quota },
             ),
-            sweeper: Sweeper::new(db.clone(), store.clone(), variants.clone()),
+            sweeper,
             variants,
+            catalogue: catalogue::load(&config.transform)?,
             metrics,
+            keyed: Gate::new(work.keyed, 0),
             config,
             db,
             store,
@@ -112,6 +127,14 @@ impl App {
     /// Whether it is being shut down.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits for requests with an idempotency key whose clients have hung up, so that their outcomes are
+    /// kept. Nobody may be accepting requests any more.
+    pub async fn finish_keyed(&self, give_up: Instant) {
+        if timeout_at(give_up, self.keyed.empty()).await.is_err() {
+            tracing::warn!("requests with an idempotency key were still under way; they are cut off");
+        }
     }
 
     /// Whether the ledger and the bucket answer.

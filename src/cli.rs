@@ -1,10 +1,19 @@
 //! The command line: one command a file.
 
 mod dev;
+mod migrate;
+mod run;
+mod serve;
+mod sweep;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Config, Place},
+    db::Db,
+};
 
 /// An access-controlled image origin.
 #[derive(Debug, Parser)]
@@ -17,6 +26,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Dev(dev::Args),
+    Serve(serve::Args),
+    Migrate(migrate::Args),
+    Sweep(sweep::Args),
 }
 
 /// Why a command failed: one line that says what to change.
@@ -43,6 +55,9 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Command::Dev(args) => dev::run(&args),
+            Command::Serve(args) => serve::run(&args),
+            Command::Migrate(args) => migrate::run(&args),
+            Command::Sweep(args) => sweep::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -52,4 +67,20 @@ impl Cli {
             }
         }
     }
+}
+
+/// Where the settings say that the database is.
+fn place(config: &Config) -> Result<Place, Failure> {
+    config.database.place().map_err(|rule| Failure::usage(format!("database.url {rule}")))
+}
+
+/// Opens the database as it is; a SQLite file is made when absent.
+async fn open(place: &Place) -> Result<Db, Failure> {
+    let (opened, mend) = match place {
+        Place::Sqlite(path) => (Db::open_sqlite(path).await, "its folder must be there, and be writable"),
+        Place::Postgres(url) => {
+            (Db::open_postgres(url.expose()).await, "mend database.url, or start the server there")
+        }
+    };
+    opened.map_err(|error| Failure::failed(format!("{place}: {error}; {mend}")))
 }

@@ -1,6 +1,6 @@
 //! The wall clock, read at the edges and handed to everything pure.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -33,6 +33,14 @@ pub fn rfc3339(micros: i64) -> String {
         .unwrap_or_default()
 }
 
+/// The last second that [`http_date`] can write, of the year 9999.
+const LAST_HTTP_SECS: u64 = 253_402_300_799;
+
+/// A time as HTTP writes it, in whole seconds (IMF-fixdate, RFC 9110 §5.6.7).
+pub fn http_date(micros: i64) -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(secs(micros).min(LAST_HTTP_SECS)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +49,12 @@ mod tests {
     fn writes_times_as_rfc_3339() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(1_700_000_000_250_000), "2023-11-14T22:13:20.25Z");
+    }
+
+    #[test]
+    fn writes_times_as_http_does() {
+        assert_eq!(http_date(1_700_000_000_250_000), "Tue, 14 Nov 2023 22:13:20 GMT");
+        assert_eq!(http_date(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 
     #[test]

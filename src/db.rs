@@ -7,11 +7,15 @@
 mod query;
 
 pub mod blobs;
+pub mod chunks;
 pub mod erasures;
 pub mod facts;
+pub mod idempotency;
 pub mod images;
+mod lock;
 mod migrations;
 pub mod posts;
+pub mod survey;
 pub mod uploads;
 pub mod users;
 
@@ -23,6 +27,11 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use thiserror::Error;
+
+pub use self::{
+    lock::{LockError, ServerLock},
+    migrations::Schema,
+};
 
 /// Sorts after every id, whatever the database's collation.
 const AFTER_ALL_IDS: &str = "g";
@@ -44,6 +53,9 @@ pub enum DbError {
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A newer program has been here.
+    #[error("the database has migration {0}, which this pinhole does not know: run the newer one")]
+    Newer(i64),
     /// A row holds what this version does not know.
     #[error("the ledger holds an unknown {0}: {1:?}")]
     Unknown(&'static str, String),
@@ -116,15 +128,6 @@ impl Db {
             .connect(url)
             .await?;
         Ok(Self::Postgres(pool))
-    }
-
-    /// Applies pending migrations.
-    pub async fn migrate(&self) -> Result<(), DbError> {
-        match self {
-            Self::Sqlite { write, .. } => migrations::migrator().run(write).await?,
-            Self::Postgres(pool) => migrations::migrator().run(pool).await?,
-        }
-        Ok(())
     }
 
     /// A connection to read from.

@@ -100,6 +100,16 @@ impl Error {
             .closing()
     }
 
+    /// 412: another version of the tus protocol, with the one that is spoken here.
+    pub fn tus_version(versions: &'static str) -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "tus_version",
+            format!("`Tus-Resumable`: must be {versions}, the version of the protocol that is spoken here."),
+        )
+        .with(HeaderName::from_static("tus-version"), HeaderValue::from_static(versions))
+    }
+
     /// 413, with the limit.
     pub fn too_large(what: &str, max_bytes: u64) -> Self {
         Self::new(
@@ -145,6 +155,25 @@ impl Error {
         )
     }
 
+    /// 409: the first request with this idempotency key is still under way.
+    pub fn idempotency_key_in_use() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "idempotency_key_in_use",
+            "A request with this Idempotency-Key is under way; send yours again in a moment.",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS))
+    }
+
+    /// 422: the idempotency key named another request before.
+    pub fn idempotency_key_reused() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "You sent this Idempotency-Key with another request; choose a new key for this one.",
+        )
+    }
+
     /// 429: as many uploads are open as one user may have.
     pub fn too_many_uploads(max: i64) -> Self {
         Self::new(
@@ -168,6 +197,25 @@ impl Error {
     pub fn internal(log: &dyn std::fmt::Display) -> Self {
         tracing::error!("{log}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed here; it has been logged.")
+    }
+
+    /// 423 instead of what will have passed when the request is sent again.
+    #[must_use]
+    pub fn locked_if_passing(self) -> Self {
+        if !self.status.is_server_error() && self.code != "upload_missing" {
+            return self;
+        }
+        Self::new(
+            StatusCode::LOCKED,
+            "upload_busy",
+            "All bytes have come and cannot be looked at now; ask again soon.",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS))
+    }
+
+    /// 503: it was given up after as long as a request may take.
+    pub fn took_too_long() -> Self {
+        Self::unavailable("took_too_long", "The request took too long and was given up; send it again.")
     }
 
     /// 503: try again soon.
@@ -209,6 +257,11 @@ impl Error {
         }
         response
     }
+}
+
+/// 460, tus's own (<https://tus.io/protocols/resumable-upload#checksum>).
+fn checksum_mismatch() -> StatusCode {
+    StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// An inner error's words as a public sentence.
@@ -279,9 +332,9 @@ impl From<GateError> for Error {
 impl From<&RenderError> for Error {
     fn from(error: &RenderError) -> Self {
         match error {
-            RenderError::OutputTooLarge { .. } | RenderError::AnimationTooLarge { .. } => {
-                Self::bad_request("bad_options", sentence(&error))
-            }
+            RenderError::OutputTooLarge { .. }
+            | RenderError::AnimationTooLarge { .. }
+            | RenderError::NothingLeft(_) => Self::bad_request("bad_options", sentence(&error)),
             _ => Self::internal(error),
         }
     }
@@ -301,7 +354,7 @@ impl From<IngestError> for Error {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::UnsupportedType | IngestError::Heic => Self::unsupported_type(sentence(&error)),
-            IngestError::Rejected(_) => {
+            IngestError::Rejected(_) | IngestError::NotAnImage => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "image_invalid", sentence(&error))
             }
             IngestError::Promise(_) => {
@@ -312,6 +365,12 @@ impl From<IngestError> for Error {
             }
             IngestError::OwnerGone => Self::erased(),
             IngestError::Missing => Self::new(StatusCode::CONFLICT, "upload_missing", sentence(&error)),
+            IngestError::OutOfStep => Self::new(StatusCode::CONFLICT, "offset_mismatch", sentence(&error)),
+            IngestError::TooLong => Self::bad_request("too_long", sentence(&error)),
+            IngestError::TooManyChunks => Self::bad_request("too_many_chunks", sentence(&error)),
+            IngestError::ChecksumMismatch => {
+                Self::new(checksum_mismatch(), "checksum_mismatch", sentence(&error))
+            }
             IngestError::Gate(GateError::Panicked) => {
                 tracing::error!("a decoder panicked");
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "image_invalid", "The image cannot be decoded.")

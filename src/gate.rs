@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Gate {
     places: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    size: u32,
 }
 
 /// Why a job was not done.
@@ -35,7 +36,14 @@ impl Gate {
         Self {
             places: Arc::new(Semaphore::new(at_once + waiting)),
             running: Arc::new(Semaphore::new(at_once)),
+            size: u32::try_from(at_once + waiting).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Waits until everybody has left. Nobody is let in meanwhile.
+    pub async fn empty(&self) {
+        // It fails only once it is closed, which it never is.
+        drop(self.places.acquire_many(self.size).await);
     }
 
     /// Waits for a turn; refused at once when the queue is full.
@@ -104,5 +112,21 @@ mod tests {
         while gate.enter().await.is_err() {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn it_is_empty_when_everybody_has_left() {
+        let gate = Gate::new(1, 1);
+        gate.empty().await;
+        let pass = gate.enter().await;
+        assert!(pass.is_ok());
+        let waiting = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.empty().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(pass);
+        assert!(waiting.await.is_ok());
     }
 }

@@ -72,6 +72,11 @@ uuid_id!(
     /// The id of the erasure of a user.
     ErasureId
 );
+uuid_id!(
+    /// Who is at work on a request with an idempotency key: one attempt, told apart from the next by
+    /// the 74 random bits of its id.
+    ClaimId
+);
 
 /// A user's id: the `sub` of his token, 1–64 characters of `A-Z a-z 0-9 . _ - @`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

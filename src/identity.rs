@@ -115,7 +115,10 @@ pub enum IdentityError {
     #[error("auth.jwt_secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
     /// A hash is not one.
-    #[error("auth.service_key_hashes must hold SHA-256 hashes of 64 hexadecimal digits")]
+    #[error(
+        "auth.service_key_hashes must hold SHA-256 hashes of 64 hexadecimal digits in lower case; \
+         make one with: printf %s \"$SERVICE_KEY\" | sha256sum"
+    )]
     BadHash,
 }
 
@@ -270,6 +273,15 @@ fn presented(headers: &HeaderMap) -> Result<Presented<'_>, Error> {
     Ok(pairs
         .find(|(name, _)| *name == COOKIE)
         .map_or(Presented::Nothing, |(_, token)| Presented::Cookie(token)))
+}
+
+/// The hash of the service key that was presented, as [`service_key_hash`] has it: what tells services
+/// apart. Whether it is a good one is for [`Identity::caller`] to say.
+pub fn presented_key_hash(headers: &HeaderMap) -> Option<String> {
+    match presented(headers) {
+        Ok(Presented::Bearer(token)) if !token.contains('.') => Some(service_key_hash(token)),
+        _ => None,
+    }
 }
 
 /// The hash of a service key, as `auth.service_key_hashes` holds it.

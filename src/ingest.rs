@@ -3,14 +3,22 @@
 //! What is served later is exactly what was decoded here: metadata is stripped first, and the
 //! stripped file is the one that is verified and stored under a key that no client can write to.
 
+mod checksum;
 mod presigned;
+mod reserved;
+mod resumable;
 mod spool;
 
-pub use presigned::Completed;
+pub use checksum::{BadChecksum, Checksum};
+pub use reserved::Completed;
+pub use resumable::Receiving;
 pub use spool::{Spool, Spooled, Taken};
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::{
     clock,
@@ -18,12 +26,14 @@ use crate::{
     db::{
         Conn, Db, DbError,
         blobs::{self, NewBlob},
+        chunks::MAX_CHUNKS,
         images, users,
     },
     gate::{Gate, GateError},
     id::{BlobKey, ImageId, UserId},
     render::{self, Format, Inspected, Limits, Rejected, is_heic},
     store::{Object, Store, StoreError},
+    work::Sweeper,
 };
 
 /// Why an upload did not become an image.
@@ -52,9 +62,27 @@ pub enum IngestError {
     /// The bytes are not what the client promised them to be.
     #[error("the uploaded bytes do not have the promised {0}")]
     Promise(Promise),
-    /// Nothing has landed in the bucket yet.
-    #[error("nothing was uploaded yet; send the bytes first")]
+    /// The bytes of a resumable upload are of no format that is taken.
+    #[error("the uploaded bytes are not an image that is taken here; they must be a JPEG, PNG or WebP")]
+    NotAnImage,
+    /// Nothing has landed in the bucket yet, or not all.
+    #[error("not all bytes were uploaded yet; send them first")]
     Missing,
+    /// A resumable upload does not stand where the bytes begin, or is over.
+    #[error("the upload does not stand at this offset; ask for it and go on from there")]
+    OutOfStep,
+    /// More bytes came than a resumable upload has left.
+    #[error("more bytes were sent than the upload has left")]
+    TooLong,
+    /// A resumable upload came in too many pieces.
+    #[error(
+        "the upload came in {} pieces, and more are not taken; start another and send larger ones",
+        MAX_CHUNKS
+    )]
+    TooManyChunks,
+    /// The bytes of a request do not have the promised checksum.
+    #[error("the bytes do not have the promised checksum; send them again")]
+    ChecksumMismatch,
     /// The owner has as much as one user may.
     #[error("you have as many images as one user may; delete some first")]
     QuotaExceeded,
@@ -90,15 +118,42 @@ impl std::fmt::Display for Promise {
     }
 }
 
-/// Everything that taking an image in needs.
-#[derive(Debug)]
+/// Everything that taking an image in needs; clones share it.
+#[derive(Clone, Debug)]
 pub struct Ingest {
     db: Db,
     store: Store,
+    sweeper: Sweeper,
     gate: Gate,
+    /// Uploads whose bytes are read back from the bucket.
+    completions: Gate,
+    /// Bodies of resumable uploads that are being received, or kept after their clients hung up.
+    receives: Gate,
+    /// Turns of the chunks on their way to the bucket.
+    chunks: Arc<Semaphore>,
     limits: Limits,
     upload: Upload,
     quota: Quota,
+}
+
+/// What bounds the ways in.
+#[derive(Clone, Debug)]
+pub struct Gates {
+    /// Files decoded, and held in memory, at once.
+    pub ingests: Gate,
+    /// Uploads read back from the bucket at once, each into a temporary file.
+    pub completions: Gate,
+    /// Bodies of resumable uploads received at once, each through a temporary file.
+    pub receives: Gate,
+}
+
+/// What may come in.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// For how long, and how large.
+    pub upload: Upload,
+    /// How much one user may have.
+    pub quota: Quota,
 }
 
 /// A file that was verified, with what its stripped form is.
@@ -110,9 +165,12 @@ struct Checked {
 }
 
 impl Ingest {
-    /// Puts the parts together; `gate` bounds how many files are decoded, and held in memory, at once.
-    pub fn new(db: Db, store: Store, gate: Gate, limits: Limits, upload: Upload, quota: Quota) -> Self {
-        Self { db, store, gate, limits, upload, quota }
+    /// Puts the parts together.
+    pub fn new(db: Db, store: Store, sweeper: Sweeper, gates: Gates, limits: Limits, rules: Rules) -> Self {
+        let Gates { ingests: gate, completions, receives } = gates;
+        let Rules { upload, quota } = rules;
+        let chunks = Arc::new(Semaphore::new(resumable::CHUNKS_AT_ONCE));
+        Self { db, store, sweeper, gate, completions, receives, chunks, limits, upload, quota }
     }
 
     /// Verifies a file and puts its bytes into the bucket, as a blob that nothing uses yet.
@@ -251,12 +309,11 @@ impl Prepared {
     /// Counts what the owner has now that this file is among it. His row is locked, so that no two
     /// files are both the last that fits.
     async fn require_quota(&self, conn: &mut Conn) -> Result<(), IngestError> {
-        let within = |limit: Option<i64>, has: i64| limit.is_none_or(|limit| has <= limit);
         if self.quota.images.is_none() && self.quota.bytes.is_none() {
             return Ok(());
         }
         let (images, bytes) = images::usage(conn, &self.owner).await?;
-        if within(self.quota.images, images) && within(self.quota.bytes, bytes) {
+        if !self.quota.is_exceeded(images, bytes) {
             return Ok(());
         }
         Err(IngestError::QuotaExceeded)

@@ -12,7 +12,7 @@
 //! | [`error`] | what went wrong inside becomes what the outside is told |
 //! | [`identity`] | who asks: a user by token, a service by key, or nobody |
 //! | [`ingest`] | the one way in: sniff, strip, decode, hash, publish |
-//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure |
+//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling |
 //! | [`variants`] | renditions, each made once |
 //! | [`store`] | the private bucket, and the embedded one of `dev` |
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
@@ -37,9 +37,10 @@
 //!    ever holds the right to write under a published key.
 //! 4. Narrowing (less visible, deleted, held) steps the image's epoch in the same transaction, so that
 //!    every link dies with it (`tests/it/access.rs`).
-//! 5. Every object in the bucket has a row that was written before it and is removed after it, or lies
-//!    where a client may still write and is cleared when he cannot; one enum, [`store::Object`],
-//!    owns every object's name (`tests/it/durability.rs`, `tests/it/ways_in.rs`).
+//! 5. Every object in the bucket has a row that was written before it and is removed after it, the
+//!    pieces of resumable uploads included, or lies where a client may still write and is cleared when
+//!    he cannot; one enum, [`store::Object`], owns every object's name (`tests/it/durability.rs`,
+//!    `tests/it/ways_in.rs`, `tests/it/tus.rs`).
 //! 6. Every queue, body, cache, pixel buffer and loop is bounded by a named value with a unit.
 //! 7. A panic or a hostile file costs one request, never a worker, a lock or the process.
 //! 8. Purposes never mix: a link, a user's token and a service key can never stand in for each other.
@@ -54,6 +55,11 @@
 //! * The embedded bucket has a file store of its own behind s3s's trait, since s3s-fs overwrote objects
 //!   on a wrong checksum; and originals are stripped by a walker of our own, since img-parts keeps
 //!   whatever follows a JPEG's first scan.
+//! * Resumable uploads are not S3's multipart uploads: each piece is an object of its own, with a row of
+//!   its own. So pieces may be of any length, with no tail to rewrite until it is 5 MiB long; nothing
+//!   lies in the bucket that no listing shows; a writer whom everybody has given up hurts nobody, since
+//!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
+//!   read once and published under another key anyway.
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
 //!   quarter. `raw` is streamed, without `ETag` and ranges.
 

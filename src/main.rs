@@ -9,8 +9,9 @@ use clap::Parser as _;
 use pinhole::cli::Cli;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless `RUST_LOG` says otherwise. s3s logs a plain 404 as an error.
-const LOG_FILTER: &str = "warn,pinhole=info,s3s=off";
+/// What is logged unless `RUST_LOG` says otherwise. s3s logs a plain 404 as an error, and the SDK every
+/// place where it found no credentials.
+const LOG_FILTER: &str = "warn,pinhole=info,s3s=off,aws_config=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -7,7 +7,8 @@
 //! decode    the source's header        → size, orientation, profile, checked against Limits
 //! geometry  source size and Plan       → Layout    what to cut, how large, on what canvas
 //! decode    the source's pixels
-//! transform pixels and Layout          → upright sRGB pixels of exactly the asked size
+//! content   pixels and Plan            → Layout    where only the pixels can tell
+//! transform pixels, Layout and Plan    → upright sRGB pixels of exactly the asked size
 //! encode    pixels and Plan            → bytes without any metadata
 //! ```
 //!
@@ -17,29 +18,39 @@
 //! [`inspect()`], which decodes all of what will be published. The sources are hostile: they meet
 //! bounds before buffers, and memory-safe decoders only. What the encoders see is our own pixels.
 
+mod canvas;
 mod colour;
+mod content;
 mod decode;
 mod encode;
+mod filter;
 mod format;
 mod geometry;
 mod inspect;
 mod options;
+mod resize;
 mod strip;
 mod transform;
+mod turn;
+mod watermark;
 
 pub use format::{Format, is_heic};
 pub use geometry::Size;
 pub use inspect::{Inspected, Rejected, inspect};
 pub use options::{
-    Accepts, BadOptions, DEFAULT_QUALITY, Dpr, Fit, FormatChoice, MAX_SIDE, Options, Plan, Rendition,
+    Accepts, BadOptions, Catalogue, CatalogueError, Colour, DEFAULT_QUALITY, Decimal, Fit, Flip,
+    FormatChoice, Gravity, MAX_SIDE, Options, Plan, Rendition, Rotate, Trim,
 };
 pub use strip::{StripError, strip};
+pub use turn::Turn;
+pub use watermark::{Watermark, WatermarkError, WatermarkSettings};
 
 /// The bounds that keep one picture from costing more than its share.
 ///
 /// Decoding holds at most about 10 bytes for each of a source's pixels at once (a progressive JPEG's
 /// coefficients and a 16-bit PNG 8, an AVIF of more than 8 bits 10), resizing with transparency 8
-/// more. Of an animation three canvases are held, whatever its length.
+/// more. Of an animation three canvases are held, whatever its length. Filters hold at most about 16
+/// bytes for each of the answer's pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest source, in pixels of its canvas.
@@ -111,6 +122,9 @@ pub enum RenderError {
         /// Pixels.
         height: u32,
     },
+    /// The options cut everything off.
+    #[error("`trim` leaves nothing of a picture of {}×{} pixels; trim less", .0.width, .0.height)]
+    NothingLeft(Size),
     /// The source does not decode.
     #[error("the source cannot be decoded")]
     Decode(#[source] image::ImageError),
@@ -130,12 +144,17 @@ pub fn render(source: &[u8], format: Format, plan: &Plan, limits: &Limits) -> Re
         return render_animation(source, format, animation, plan, target, limits);
     }
     let source = decode::Source::open(source, format, limits)?;
-    let layout = geometry::layout(source.upright_size(), plan);
-    let size = layout.output();
-    check_output(size, limits)?;
+    let mut layout = geometry::layout(source.upright_size(), plan)?;
+    check_output(layout.output(), limits)?;
 
     let look = source.look.clone();
-    let pixels = transform::transform(source.pixels()?, &look, &layout, plan.format)?;
+    let pixels = source.pixels()?;
+    if content::decides(plan) {
+        layout = content::layout(&pixels, &look, plan)?;
+        check_output(layout.output(), limits)?;
+    }
+    let size = layout.output();
+    let pixels = transform::transform(pixels, &look, &layout, plan)?;
     Ok(Rendered {
         bytes: encode::encode(&pixels, plan.format, plan.quality)?,
         format: plan.format,
@@ -154,21 +173,27 @@ fn render_animation(
     limits: &Limits,
 ) -> Result<Rendered, RenderError> {
     let opened = decode::Source::open(source, format, limits)?;
-    let layout = geometry::layout(opened.upright_size(), plan);
+    let mut layout = geometry::layout(opened.upright_size(), plan)?;
+    check_output(layout.output(), limits)?;
+
+    let look = opened.look.clone();
+    if content::decides(plan) {
+        // What is seen first decides for all, or the picture would jump.
+        layout = content::layout(&opened.pixels()?, &look, plan)?;
+        check_output(layout.output(), limits)?;
+    }
     let size = layout.output();
-    check_output(size, limits)?;
     if size.pixels().saturating_mul(animation.frames.into()) > limits.max_animation_pixels {
         let Size { width, height } = size;
         return Err(RenderError::AnimationTooLarge { frames: animation.frames, width, height });
     }
 
-    let look = opened.look;
     let mut encoder = encode::Animator::new(target, size, plan.quality, animation.plays)?;
     for frame in decode::frames(source, format).map_err(RenderError::Decode)? {
         let frame = frame.map_err(RenderError::Decode)?;
         let (numerator, denominator) = frame.delay().numer_denom_ms();
         let pixels = decode::Pixels::Rgba(frame.into_buffer());
-        let pixels = transform::transform(pixels, &look, &layout, target)?;
+        let pixels = transform::transform(pixels, &look, &layout, plan)?;
         encoder.push(pixels.into_rgba(), numerator / denominator.max(1))?;
     }
     Ok(Rendered { bytes: encoder.finish()?, format: target, width: size.width, height: size.height })

@@ -1,23 +1,24 @@
 //! The private bucket: put, get, stream and delete objects by their typed names.
 //!
 //! The parts beside this file: `grant` (what lets a client send straight to the
-//! bucket; its form is `post_policy`), `listing`, `multipart`, `cors`. One code
-//! path serves the embedded server, Garage, AWS and R2; where one of them
-//! differs, the function that minds it says so.
+//! bucket; its form is `post_policy`), `listing`, `cors`. One code path serves the
+//! embedded server, Garage, AWS and R2; where one of them differs, the function
+//! that minds it says so.
 
 pub mod embedded;
 
 mod body;
 mod cors;
+mod credentials;
+mod environment;
 mod error;
 mod grant;
 mod key;
 mod listing;
-mod multipart;
 mod post_policy;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{ops::RangeInclusive, sync::Arc};
 
@@ -34,11 +35,12 @@ use tokio::sync::OnceCell;
 pub use self::{
     body::ObjectBody,
     cors::CorsRule,
+    credentials::Credentials,
+    environment::SettingsError,
     error::StoreError,
     grant::{PostGrant, PutGrant},
     key::{Kind, Named, Object, ObjectName},
     listing::{Listed, ListedPage},
-    multipart::{OpenUpload, Part, UploadMarker, UploadPage},
     settings::Settings,
 };
 

@@ -46,7 +46,7 @@ impl Variant {
 }
 
 /// Which rendition of an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum What {
     /// The uploaded picture without its metadata.
     Original,
@@ -122,7 +122,7 @@ impl Variants {
 
     /// One rendition of the permitted image. Requests for the same one that come meanwhile share the work.
     pub async fn get(&self, permit: &Permit, what: What) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
-        let key = (permit.image(), what);
+        let key = (permit.image(), what.clone());
         if let Some(variant) = self.cache.get(&key).await {
             return Ok((variant, Tier::Memory));
         }

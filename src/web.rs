@@ -7,8 +7,11 @@ mod deliver;
 pub mod demo;
 mod form;
 mod headers;
+mod idempotency;
 pub mod ops;
 mod route;
+mod sent;
+mod tus;
 
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ use hyper::body::Incoming;
 use crate::{app::App, clock, db::users, error::Error, identity::Caller, store::StoreError};
 
 use route::Route;
+use sent::Sent;
 
 /// A response's body: bytes at hand, or a stream from the bucket.
 pub type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, StoreError>>;
@@ -63,11 +67,30 @@ impl Context<'_> {
 }
 
 /// Answers one request.
-pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
+pub async fn handle(app: Arc<App>, mut request: Request<Incoming>) -> Response<Body> {
+    let is_tus = tus::is_path(request.uri().path());
+    if is_tus && let Some(method) = tus::overriding_method(request.headers()) {
+        *request.method_mut() = method;
+    }
+    let mut response = if idempotency::is_asked_for(request.method(), request.headers()) {
+        // A client that hangs up ends its connection's task. This one goes on, so that what it did is
+        // known when the client asks again.
+        let answered = tokio::spawn(respond(app, request)).await;
+        answered.unwrap_or_else(|error| Error::internal(&error).into_response().map(full))
+    } else {
+        respond(app, request).await
+    };
+    if is_tus {
+        tus::say_version(response.headers_mut());
+    }
+    response
+}
+
+async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let (parts, mut body) = request.into_parts();
     let found = match app.dev.then(|| demo::require_loopback_host(&parts.headers)) {
         Some(Err(error)) => Err(error),
-        _ => route::find(&parts.method, parts.uri.path(), app.dev),
+        _ => route::find(&parts.method, parts.uri.path(), app.config.server.role, app.dev),
     };
     let label = found.as_ref().map_or("none", Route::label);
     let answer = match found {
@@ -91,43 +114,58 @@ async fn answer(app: &App, parts: &Parts, route: Route<'_>, body: &mut Incoming)
         headers: &parts.headers,
         now_micros: clock::now_micros(),
     };
+    if idempotency::is_asked_for(cx.method, cx.headers) && route != Route::DemoSession {
+        idempotency::once(&cx, route, body).await
+    } else {
+        run(&cx, route, Sent::Coming(body)).await
+    }
+}
+
+/// Runs a route's handler.
+async fn run(cx: &Context<'_>, route: Route<'_>, body: Sent<'_>) -> Answer {
     match route {
-        Route::Deliver { id, options } => deliver::deliver(&cx, id, options).await,
+        Route::Deliver { id, options } => deliver::deliver(cx, id, options).await,
 
-        Route::CreateImage => api::images::create(&cx, body).await,
-        Route::ListImages => api::images::list(&cx).await,
-        Route::GetImage(id) => api::images::get(&cx, id).await,
-        Route::DeleteImage(id) => api::images::delete(&cx, id).await,
-        Route::RevokeImage(id) => api::images::revoke(&cx, id).await,
-        Route::HoldImage(id) => api::images::set_held(&cx, id, true).await,
-        Route::ReleaseImage(id) => api::images::set_held(&cx, id, false).await,
+        Route::CreateImage => api::images::create(cx, body).await,
+        Route::ListImages => api::images::list(cx).await,
+        Route::GetImage(id) => api::images::get(cx, id).await,
+        Route::DeleteImage(id) => api::images::delete(cx, id).await,
+        Route::RevokeImage(id) => api::images::revoke(cx, id).await,
+        Route::HoldImage(id) => api::images::set_held(cx, id, true).await,
+        Route::ReleaseImage(id) => api::images::set_held(cx, id, false).await,
 
-        Route::CreateUpload => api::uploads::create(&cx, body).await,
-        Route::CompleteUpload(id) => api::uploads::complete(&cx, id).await,
-        Route::CancelUpload(id) => api::uploads::cancel(&cx, id).await,
+        Route::CreateUpload => api::uploads::create(cx, body).await,
+        Route::CompleteUpload(id) => api::uploads::complete(cx, id).await,
+        Route::CancelUpload(id) => api::uploads::cancel(cx, id).await,
 
-        Route::CreatePost => api::posts::create(&cx, body).await,
-        Route::ListPosts => api::posts::list(&cx).await,
-        Route::GetPost(id) => api::posts::get(&cx, id).await,
-        Route::PatchPost(id) => api::posts::patch(&cx, id, body).await,
-        Route::DeletePost(id) => api::posts::delete(&cx, id).await,
+        Route::TusOptions => Ok(api::tus::options(cx)),
+        Route::TusCreate => api::tus::create(cx).await,
+        Route::TusHead(id) => api::tus::head(cx, id).await,
+        Route::TusPatch(id) => api::tus::patch(cx, id, body).await,
+        Route::TusTerminate(id) => api::tus::terminate(cx, id).await,
 
-        Route::GetProfile => api::profiles::mine(&cx).await,
-        Route::PutProfile => api::profiles::put(&cx, body).await,
-        Route::GetProfileOf(user) => api::profiles::of(&cx, user).await,
+        Route::CreatePost => api::posts::create(cx, body).await,
+        Route::ListPosts => api::posts::list(cx).await,
+        Route::GetPost(id) => api::posts::get(cx, id).await,
+        Route::PatchPost(id) => api::posts::patch(cx, id, body).await,
+        Route::DeletePost(id) => api::posts::delete(cx, id).await,
 
-        Route::Follow(user) => api::following::follow(&cx, user).await,
-        Route::Unfollow(user) => api::following::unfollow(&cx, user).await,
-        Route::RemoveFollower(user) => api::following::remove_follower(&cx, user).await,
+        Route::GetProfile => api::profiles::mine(cx).await,
+        Route::PutProfile => api::profiles::put(cx, body).await,
+        Route::GetProfileOf(user) => api::profiles::of(cx, user).await,
 
-        Route::CreateLinks => api::links::create(&cx, body).await,
+        Route::Follow(user) => api::following::follow(cx, user).await,
+        Route::Unfollow(user) => api::following::unfollow(cx, user).await,
+        Route::RemoveFollower(user) => api::following::remove_follower(cx, user).await,
 
-        Route::EraseUser(user) => api::users::erase(&cx, user).await,
-        Route::GetErasure(id) => api::users::show(&cx, id).await,
+        Route::CreateLinks => api::links::create(cx, body).await,
+
+        Route::EraseUser(user) => api::users::erase(cx, user).await,
+        Route::GetErasure(id) => api::users::show(cx, id).await,
 
         Route::DemoPage => Ok(demo::page()),
         Route::DemoPhoto => demo::photo(),
-        Route::DemoSession => demo::session(&cx, body).await,
+        Route::DemoSession => demo::session(cx, body).await,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Background work: jobs whose state is the ledger, safe to run on every node at once, and to kill.
 
 mod erase;
+pub mod reconcile;
 mod sweep;
 
-pub use sweep::{SweepError, Sweeper, Swept};
+pub use reconcile::Reconciler;
+pub use sweep::{Due, SweepError, Sweeper, Swept};

@@ -1,32 +1,26 @@
 //! `pinhole dev`: everything in one process, to try and to develop against.
 
-mod data;
+mod bucket;
+pub(super) mod data;
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
+use tokio::net::TcpListener;
+
+pub(super) use self::bucket::Bucket;
+use super::{
+    Failure,
+    run::{self, Listeners, address, bind, stop_signal},
 };
-
-use super::Failure;
 use crate::{
     app::App,
     clock,
-    config::{Config, Secret},
-    db::{Db, users},
+    config::{Config, Role, Secret},
+    db::{Db, ServerLock, users},
     id::UserId,
-    identity, server,
-    store::{self, Store, embedded},
-    web::{self, demo},
+    identity,
+    web::demo,
 };
-
-/// The embedded bucket's name and the name of its only key.
-const BUCKET: &str = "pinhole";
-const ACCESS_KEY_ID: &str = "pinhole-dev";
-/// How long one operation on the embedded bucket may take.
-const BUCKET_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs everything in one process: database, bucket, demo page and demo users.
 ///
@@ -72,64 +66,23 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let s3 = bind("--s3-listen", args.s3_listen).await?;
     let ops = bind("--ops-listen", args.ops_listen).await?;
     let config = config(&main, data.secrets())?;
-    let limits = server::Limits {
-        max_connections: config.server.max_connections,
-        header_timeout: Duration::from_secs(config.server.header_timeout_secs),
-        drain: Duration::from_secs(config.server.drain_secs),
-    };
+    let limits = run::limits(&config.server);
     let ready_to_stop = stop_signal()?;
 
-    let s3_url = format!("http://{}", address(&s3)?);
-    let secret_key = &data.secrets().s3_secret_key;
-    let bucket =
-        embedded::Server::open(&data.bucket(), ACCESS_KEY_ID, secret_key).map_err(Failure::failed)?;
-    let (stop_bucket, bucket_stops) = watch::channel(false);
-    let bucket = tokio::spawn(bucket.serve(s3, limits, bucket_stops));
-    let store = Store::connect(&store::Settings {
-        endpoint: Some(s3_url.clone()),
-        public_endpoint: None,
-        region: "us-east-1".to_owned(),
-        bucket: BUCKET.to_owned(),
-        access_key_id: ACCESS_KEY_ID.to_owned(),
-        secret_access_key: secret_key.clone(),
-        session_token: None,
-        force_path_style: true,
-        operation_timeout: BUCKET_TIMEOUT,
-    });
+    let bucket = Bucket::serve(&data, s3, limits)?;
+    let (store, s3_url) = (bucket.store.clone(), bucket.url.clone());
     store.ensure_bucket().await.map_err(Failure::failed)?;
     // A page of the API's origin may send uploads straight to the bucket, which has another.
     store.put_cors(&[&config.server.public_url]).await.map_err(Failure::failed)?;
+    let _lock = ServerLock::take(&data.database()).map_err(Failure::failed)?;
     let db = Db::open_sqlite(&data.database()).await.map_err(Failure::failed)?;
     db.migrate().await.map_err(Failure::failed)?;
     make_demo_users(&db).await?;
 
     let app = Arc::new(App::new(config, db.clone(), store, true).map_err(Failure::failed)?);
     announce(args, &main, &s3_url, &ops)?;
-    let (stop, stops) = watch::channel(false);
-    let (for_main, for_ops) = (Arc::clone(&app), Arc::clone(&app));
-    let main = tokio::spawn(server::serve(main, limits, stops.clone(), move |request| {
-        web::handle(Arc::clone(&for_main), request)
-    }));
-    let ops = tokio::spawn(server::serve(ops, limits, stops, move |request| {
-        web::ops::handle(Arc::clone(&for_ops), request)
-    }));
-
-    let sweeping = {
-        let app = Arc::clone(&app);
-        let every = Duration::from_secs(app.config.upload.sweep_secs);
-        tokio::spawn(async move { app.sweeper.run(every).await })
-    };
-
-    ready_to_stop.await;
-    tracing::info!("stopping: requests under way are finished first");
-    app.drain();
-    // Errors mean that nobody listens any more, which is what is wanted.
-    let _ = stop.send(true);
-    let _ = tokio::join!(main, ops);
-    // Killed anywhere, a sweep is done again.
-    sweeping.abort();
-    let _ = stop_bucket.send(true);
-    let _ = bucket.await;
+    run::until(ready_to_stop, app, Listeners { main, ops }).await;
+    bucket.stop().await;
     db.close().await;
     Ok(())
 }
@@ -139,6 +92,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 fn config(main: &TcpListener, secrets: &data::Secrets) -> Result<Config, Failure> {
     let defaults = [("follows", "open"), ("transform.unsigned", "any")];
     let mut config = Config::load(None, &defaults).map_err(Failure::usage)?;
+    config.server.role = Role::All;
     config.server.public_url = format!("http://{}", address(main)?);
     if config.auth.jwt_secret == Secret::default() {
         config.auth.jwt_secret = secrets.jwt_secret.clone();
@@ -158,35 +112,13 @@ async fn make_demo_users(db: &Db) -> Result<(), Failure> {
     tx.commit().await.map_err(Failure::failed)
 }
 
-async fn bind(flag: &str, wanted: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(wanted).await.map_err(|error| {
-        Failure::failed(format!("{flag} {wanted}: {error}; choose another address, or port 0 for a free one"))
-    })
-}
-
-fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
-    listener.local_addr().map_err(Failure::failed)
-}
-
-/// Completes at SIGTERM or SIGINT; listening starts at once, so that no signal is missed.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
 fn announce(args: &Args, main: &TcpListener, s3_url: &str, ops: &TcpListener) -> Result<(), Failure> {
     let (url, ops) = (format!("http://{}", address(main)?), address(ops)?);
     let text = format!(
         "pinhole dev is ready.
 
   demo page, API, images   {url}/
-  bucket (S3)              {s3_url}/{BUCKET}   (key id {ACCESS_KEY_ID}; its secret is in {secrets})
+  bucket (S3)              {s3_url}/{bucket}   (key id {key_id}; its secret is in {secrets})
   operations               http://{ops}/livez /readyz /metrics
   data                     {data}
 
@@ -199,6 +131,8 @@ Try:
 
 Ctrl-C stops it.
 ",
+        bucket = bucket::NAME,
+        key_id = bucket::ACCESS_KEY_ID,
         secrets = data::secrets_path(&args.data).display(),
         data = args.data.display(),
         users = demo::USERS.join(", "),

@@ -138,6 +138,11 @@ pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<Blo
     rows.iter().map(|(key,)| parse_key(key)).collect()
 }
 
+/// How many blobs [`due`] has in all.
+pub async fn count_due(conn: &mut Conn, now_micros: i64) -> Result<i64, DbError> {
+    Ok(one!(conn, (i64,), "SELECT COUNT(*) FROM blobs WHERE deadline <= $1", now_micros)?.0)
+}
+
 /// A user's blobs, in whatever state.
 pub async fn of_user(conn: &mut Conn, owner: &UserId, limit: i64) -> Result<Vec<BlobKey>, DbError> {
     let sql = "SELECT key FROM blobs WHERE owner_id = $1 LIMIT $2";

@@ -1,6 +1,6 @@
 //! Users who are being, or were, erased: the tombstone and the receipt.
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, idempotency};
 use crate::id::{ErasureId, ImageId, UserId};
 
 /// An erasure's receipt.
@@ -47,12 +47,15 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
          VALUES ($1, $2, 'running', $3,
             (SELECT COUNT(*) FROM images WHERE owner_id = $2 AND state = 'ready'),
             (SELECT COUNT(*) FROM images WHERE owner_id = $2 AND state IN ('reserved', 'uploaded')),
-            (SELECT MAX(granted_until) FROM uploads WHERE owner_id = $2 AND granted_until > $3))
+            (SELECT MAX(granted_until) FROM uploads
+             WHERE owner_id = $2 AND granted_until > $3 AND method <> 'tus'))
          ON CONFLICT (user_id) DO NOTHING",
         ErasureId::new().to_string(),
         user.as_str(),
         now_micros
     )?;
+    // A request of his that is under way finds its claim gone, and keeps no answer.
+    idempotency::forget_user(conn, user).await?;
     // Whom he followed he follows no more, from this commit on.
     execute!(conn, "DELETE FROM follows WHERE follower_id = $1 OR followee_id = $1", user.as_str())?;
     let (id,) = one!(conn, (String,), "SELECT id FROM erasures WHERE user_id = $1", user.as_str())?;
@@ -82,10 +85,16 @@ pub async fn running(conn: &mut Conn, limit: i64) -> Result<Vec<ErasureRow>, DbE
     all!(conn, ErasureTuple, sql, limit)?.into_iter().map(read).collect()
 }
 
+/// How many erasures are not done.
+pub async fn count_running(conn: &mut Conn) -> Result<i64, DbError> {
+    Ok(one!(conn, (i64,), "SELECT COUNT(*) FROM erasures WHERE state = 'running'")?.0)
+}
+
 /// Deletes what a user said, whom he knew, and what he called his files.
 pub async fn forget_social(conn: &mut Conn, user: &UserId) -> Result<(), DbError> {
     let user = user.as_str();
     execute!(conn, "UPDATE images SET filename = NULL WHERE owner_id = $1", user)?;
+    execute!(conn, "UPDATE uploads SET metadata = NULL WHERE owner_id = $1", user)?;
     execute!(
         conn,
         "DELETE FROM attachments WHERE post_id IN (SELECT id FROM posts WHERE author_id = $1)",

@@ -1,6 +1,6 @@
 //! Images in the ledger: their life, their facts, and the one statement that keeps audiences true.
 
-use super::{AFTER_ALL_IDS, Conn, DbError, blobs};
+use super::{AFTER_ALL_IDS, Conn, DbError, blobs, chunks};
 use crate::{
     access::State,
     id::{BlobKey, ImageId, PostId, UserId},
@@ -84,16 +84,21 @@ pub async fn reserve(
     Ok(())
 }
 
-/// The state of an image of the owner's, for who completes or cancels its upload.
-pub async fn state(conn: &mut Conn, image: ImageId, owner: &UserId) -> Result<Option<State>, DbError> {
+/// The state of an image of the owner's, and its deadline in microseconds since the Unix epoch, for who
+/// goes on with its upload.
+pub async fn standing(
+    conn: &mut Conn,
+    image: ImageId,
+    owner: &UserId,
+) -> Result<Option<(State, Option<i64>)>, DbError> {
     let row = optional!(
         conn,
-        (String,),
-        "SELECT state FROM images WHERE id = $1 AND owner_id = $2",
+        (String, Option<i64>),
+        "SELECT state, deadline FROM images WHERE id = $1 AND owner_id = $2",
         image.to_string(),
         owner.as_str()
     )?;
-    row.map(|(state,)| parsed("image state", &state, State::parse)).transpose()
+    row.map(|(state, deadline)| Ok((parsed("image state", &state, State::parse)?, deadline))).transpose()
 }
 
 /// How many ready images a user has, and how many bytes were uploaded for them.
@@ -107,15 +112,15 @@ pub async fn usage(conn: &mut Conn, owner: &UserId) -> Result<(i64, i64), DbErro
     )
 }
 
-/// How many of a user's uploads were begun and not completed.
-pub async fn open_uploads(conn: &mut Conn, owner: &UserId) -> Result<i64, DbError> {
-    let (open,) = one!(
+/// How many of a user's uploads were begun and not completed, and how many bytes they will have.
+pub async fn open_uploads(conn: &mut Conn, owner: &UserId) -> Result<(i64, i64), DbError> {
+    one!(
         conn,
-        (i64,),
-        "SELECT COUNT(*) FROM images WHERE owner_id = $1 AND state IN ('reserved', 'uploaded')",
+        (i64, i64),
+        "SELECT COUNT(*), CAST(COALESCE(SUM(u.bytes), 0) AS BIGINT) FROM images i JOIN uploads u ON u.image_id = i.id
+         WHERE i.owner_id = $1 AND i.state IN ('reserved', 'uploaded')",
         owner.as_str()
-    )?;
-    Ok(open)
+    )
 }
 
 /// Whether an image is held.
@@ -131,8 +136,8 @@ pub async fn filename(conn: &mut Conn, image: ImageId) -> Result<Option<String>,
     Ok(row.and_then(|(filename,)| filename))
 }
 
-/// Says that a reserved image's bytes have come, and gives the time to verify them. False when it is
-/// neither reserved nor uploaded, or its time ran out.
+/// Says that a reserved image's bytes have come, and gives the time to verify them, once. False when it
+/// is neither reserved nor uploaded, or its time ran out.
 pub async fn set_uploaded(
     conn: &mut Conn,
     image: ImageId,
@@ -141,7 +146,7 @@ pub async fn set_uploaded(
 ) -> Result<bool, DbError> {
     let touched = execute!(
         conn,
-        "UPDATE images SET state = 'uploaded', deadline = $3
+        "UPDATE images SET state = 'uploaded', deadline = CASE WHEN state = 'reserved' THEN $3 ELSE deadline END
          WHERE id = $1 AND state IN ('reserved', 'uploaded') AND deadline > $2",
         image.to_string(),
         now_micros,
@@ -165,7 +170,7 @@ pub async fn set_ready(
         blob.as_str(),
         deadline_micros
     )?;
-    Ok(touched == 1)
+    upload_is_over(conn, image, touched).await
 }
 
 /// Ends an image that never became ready and whose deadline has passed. False when it was completed
@@ -178,7 +183,7 @@ pub async fn abandon(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result
         image.to_string(),
         now_micros
     )?;
-    Ok(touched == 1)
+    upload_is_over(conn, image, touched).await
 }
 
 /// Ends an image that never became ready: refused by ingest, or given up. False when there is none.
@@ -189,6 +194,14 @@ pub async fn set_failed(conn: &mut Conn, image: ImageId, state: State) -> Result
         image.to_string(),
         state.as_str()
     )?;
+    upload_is_over(conn, image, touched).await
+}
+
+/// What an upload left in chunks goes with the change that ends it. Whether there was one.
+async fn upload_is_over(conn: &mut Conn, image: ImageId, touched: u64) -> Result<bool, DbError> {
+    if touched == 1 {
+        chunks::let_go_of_upload(conn, image).await?;
+    }
     Ok(touched == 1)
 }
 
@@ -420,6 +433,11 @@ pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<(Im
             Ok((parsed("image id", id, ImageId::parse)?, parsed("image state", state, State::parse)?))
         })
         .collect()
+}
+
+/// How many images [`due`] has in all.
+pub async fn count_due(conn: &mut Conn, now_micros: i64) -> Result<i64, DbError> {
+    Ok(one!(conn, (i64,), "SELECT COUNT(*) FROM images WHERE deadline <= $1", now_micros)?.0)
 }
 
 /// Kills all outstanding links. False when there is no such image of the owner's.

@@ -1,6 +1,6 @@
-//! Uploads whose bytes go straight to the bucket: where they land, and until when.
+//! Uploads that take more than one call: how their bytes come, and where they lie until they are verified.
 
-use super::{Conn, DbError};
+use super::{Conn, DbError, images::parsed};
 use crate::{
     id::{BlobKey, ImageId, UserId},
     render::Format,
@@ -15,9 +15,11 @@ pub enum Method {
     Post,
     /// A presigned PUT, straight to the bucket.
     Put,
+    /// Piece by piece through us, by the tus protocol.
+    Tus,
 }
 
-spelled!(Method { Post = "post", Put = "put" });
+spelled!(Method { Post = "post", Put = "put", Tus = "tus" });
 
 /// An upload as the ledger knows it.
 #[derive(Clone, Debug)]
@@ -28,44 +30,74 @@ pub struct UploadRow {
     pub owner: UserId,
     /// How the bytes come.
     pub method: Method,
-    /// Where they land before they are verified.
-    pub incoming: BlobKey,
-    /// What the client promised them to be.
-    pub format: Format,
     /// How many bytes were promised.
     pub bytes: i64,
-    /// Their promised SHA-256, in hexadecimal.
-    pub sha256: Option<String>,
-    /// Until then the client can write under the incoming key, in microseconds since the Unix epoch.
+    /// Presigned: until then the client can write under the incoming key. Resumable: how long a complete
+    /// upload is remembered. In microseconds since the Unix epoch.
     pub granted_until_micros: i64,
+    /// Where they lie before they are verified.
+    pub landing: Landing,
 }
 
-type UploadTuple = (String, String, String, String, String, i64, Option<String>, i64);
+/// Where the bytes of an upload lie before they are verified.
+#[derive(Clone, Debug)]
+pub enum Landing {
+    /// Under one key, which the client himself writes.
+    Incoming(Promised),
+    /// In the chunks of the upload.
+    Chunks {
+        /// How many bytes have come.
+        received: i64,
+        /// The `Upload-Metadata` as it was sent.
+        metadata: Option<String>,
+    },
+}
 
-/// Writes a new upload; its image must be reserved.
+/// What a client may send straight to the bucket, and where.
+#[derive(Clone, Debug)]
+pub struct Promised {
+    /// Names the object.
+    pub key: BlobKey,
+    /// What he promised it to be.
+    pub format: Format,
+    /// Its promised SHA-256, in hexadecimal.
+    pub sha256: Option<String>,
+}
+
+/// Writes a new upload of which nothing has come yet; its image must be reserved.
 pub async fn insert(conn: &mut Conn, upload: &UploadRow) -> Result<(), DbError> {
+    let (incoming, metadata) = match &upload.landing {
+        Landing::Incoming(incoming) => (Some(incoming), None),
+        Landing::Chunks { metadata, .. } => (None, metadata.as_deref()),
+    };
     execute!(
         conn,
-        "INSERT INTO uploads (image_id, owner_id, method, incoming_key, content_type, bytes, sha256, granted_until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO uploads (image_id, owner_id, method, incoming_key, content_type, bytes, sha256, granted_until,
+                              metadata)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         upload.image.to_string(),
         upload.owner.as_str(),
         upload.method.as_str(),
-        upload.incoming.as_str(),
-        upload.format.content_type(),
+        incoming.map(|incoming| incoming.key.as_str()),
+        incoming.map(|incoming| incoming.format.content_type()),
         upload.bytes,
-        upload.sha256.as_deref(),
-        upload.granted_until_micros
+        incoming.and_then(|incoming| incoming.sha256.as_deref()),
+        upload.granted_until_micros,
+        metadata
     )?;
     Ok(())
 }
 
+type UploadTuple =
+    (String, String, String, Option<String>, Option<String>, i64, Option<String>, i64, i64, Option<String>);
+
 macro_rules! select_upload {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
-            "SELECT image_id, owner_id, method, incoming_key, content_type, bytes, sha256, granted_until
+            "SELECT image_id, owner_id, method, incoming_key, content_type, bytes, sha256, granted_until, received,
+                    metadata
              FROM uploads WHERE ",
-            $rest
+            $($rest),+
         )
     };
 }
@@ -82,14 +114,25 @@ pub async fn get(conn: &mut Conn, image: ImageId, owner: &UserId) -> Result<Opti
     row.map(read).transpose()
 }
 
-/// Uploads that are over, one way or the other, and whose client cannot write any more.
+/// What makes an upload due.
+macro_rules! is_due {
+    () => {
+        "granted_until <= $1
+         AND NOT EXISTS (SELECT 1 FROM images i WHERE i.id = image_id AND i.state IN ('reserved', 'uploaded'))
+         AND NOT EXISTS (SELECT 1 FROM upload_chunks c WHERE c.image_id = uploads.image_id)"
+    };
+}
+
+/// Uploads that are over, one way or the other, whose client cannot write any more, and of which no
+/// chunk is left.
 pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<UploadRow>, DbError> {
-    let sql = select_upload!(
-        "granted_until <= $1 AND NOT EXISTS (
-            SELECT 1 FROM images i WHERE i.id = image_id AND i.state IN ('reserved', 'uploaded'))
-         ORDER BY granted_until LIMIT $2"
-    );
+    let sql = select_upload!(is_due!(), " ORDER BY granted_until LIMIT $2");
     all!(conn, UploadTuple, sql, now_micros, limit)?.into_iter().map(read).collect()
+}
+
+/// How many uploads [`due`] has in all.
+pub async fn count_due(conn: &mut Conn, now_micros: i64) -> Result<i64, DbError> {
+    Ok(one!(conn, (i64,), concat!("SELECT COUNT(*) FROM uploads WHERE ", is_due!()), now_micros)?.0)
 }
 
 /// All of a user's uploads, for erasing them.
@@ -105,17 +148,36 @@ pub async fn forget(conn: &mut Conn, image: ImageId) -> Result<(), DbError> {
 }
 
 fn read(row: UploadTuple) -> Result<UploadRow, DbError> {
-    let (image, owner, method, incoming, content_type, bytes, sha256, granted_until_micros) = row;
-    let unknown = |what, text: &str| DbError::Unknown(what, text.to_owned());
-    Ok(UploadRow {
-        image: ImageId::parse(&image).ok_or_else(|| unknown("image id", &image))?,
-        owner: UserId::parse(&owner).ok_or_else(|| unknown("user id", &owner))?,
-        method: Method::parse(&method).ok_or_else(|| unknown("upload method", &method))?,
-        incoming: BlobKey::parse(&incoming).ok_or_else(|| unknown("blob key", &incoming))?,
-        format: Format::from_content_type(&content_type)
-            .ok_or_else(|| unknown("content type", &content_type))?,
+    let (
+        image,
+        owner,
+        method,
+        incoming,
+        content_type,
         bytes,
         sha256,
         granted_until_micros,
+        received,
+        metadata,
+    ) = row;
+    let method = parsed("upload method", &method, Method::parse)?;
+    let landing = match method {
+        Method::Tus => Landing::Chunks { received, metadata },
+        Method::Post | Method::Put => {
+            let (key, content_type) = (incoming.unwrap_or_default(), content_type.unwrap_or_default());
+            Landing::Incoming(Promised {
+                key: parsed("blob key", &key, BlobKey::parse)?,
+                format: parsed("content type", &content_type, Format::from_content_type)?,
+                sha256,
+            })
+        }
+    };
+    Ok(UploadRow {
+        image: parsed("image id", &image, ImageId::parse)?,
+        owner: parsed("user id", &owner, UserId::parse)?,
+        method,
+        bytes,
+        granted_until_micros,
+        landing,
     })
 }

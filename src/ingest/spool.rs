@@ -1,6 +1,6 @@
 //! An upload's bytes on their way in: to a temporary file, counted and hashed as they come.
 
-use std::io::{Read as _, Seek as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -23,6 +23,8 @@ pub struct Spooled {
     file: std::fs::File,
     sha256: [u8; 32],
     bytes: u64,
+    /// How many of them were read back piece by piece.
+    read: u64,
 }
 
 /// What became of a chunk.
@@ -52,11 +54,16 @@ impl Spool {
         Ok(Taken::Yes)
     }
 
+    /// How many bytes have come.
+    pub fn received(&self) -> u64 {
+        self.bytes
+    }
+
     /// The file is complete.
     pub async fn finish(mut self) -> std::io::Result<Spooled> {
         self.file.flush().await?;
         let file = self.file.into_std().await;
-        Ok(Spooled { file, sha256: self.hash.finalize().into(), bytes: self.bytes })
+        Ok(Spooled { file, sha256: self.hash.finalize().into(), bytes: self.bytes, read: 0 })
     }
 }
 
@@ -69,6 +76,20 @@ impl Spooled {
     /// SHA-256 of the file, in hexadecimal.
     pub fn sha256_hex(&self) -> String {
         hex(&self.sha256)
+    }
+
+    /// Reads the next piece back, of at most `max_bytes`; empty at the end.
+    pub async fn next_piece(mut self, max_bytes: u64) -> std::io::Result<(Self, Bytes)> {
+        let length = max_bytes.min(self.bytes - self.read);
+        // Not by the thread that reads: an allocator keeps for each thread what was freed, and those are many.
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        let reading = move || {
+            self.file.seek(SeekFrom::Start(self.read))?;
+            (&self.file).take(length).read_to_end(&mut bytes)?;
+            self.read += length;
+            Ok((self, bytes.into()))
+        };
+        tokio::task::spawn_blocking(reading).await?
     }
 
     /// Reads the file back, blocking.

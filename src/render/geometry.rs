@@ -1,6 +1,7 @@
 //! How large the answer is and which part of the source it shows: pure arithmetic.
 
-use super::options::{Fit, Plan};
+use super::options::{Fit, Gravity, Plan, Trim};
+use super::{RenderError, Turn};
 
 /// Width and height in whole pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +37,27 @@ pub(super) struct CropBox {
     pub(super) height: f64,
 }
 
+impl CropBox {
+    /// The size of a part in whole pixels.
+    pub(super) fn whole_size(self) -> Size {
+        Size { width: whole(self.width), height: whole(self.height) }
+    }
+
+    /// The left and top edge of a part in whole pixels.
+    pub(super) fn whole_corner(self) -> (u32, u32) {
+        (whole(self.left), whole(self.top))
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what is measured in a picture is positive and below 2³²"
+)]
+fn whole(pixels: f64) -> u32 {
+    pixels.round() as u32
+}
+
 /// The background that a padded picture is centred on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Canvas {
@@ -44,9 +66,15 @@ pub(super) struct Canvas {
     pub(super) top: u32,
 }
 
-/// What to cut out of the upright source, the size to give it, and what to lay it on.
+/// What to cut out of the source once it is upright and turned, the size to give it, and what to
+/// lay it on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Layout {
+    /// What the options ask for, after what makes the picture upright.
+    pub(super) turn: Turn,
+    /// What was not trimmed, in whole pixels: nothing outside of it shows, not even in the slightest.
+    pub(super) part: CropBox,
+    /// What is shown of that.
     pub(super) crop: CropBox,
     pub(super) size: Size,
     pub(super) canvas: Option<Canvas>,
@@ -59,9 +87,67 @@ impl Layout {
     }
 }
 
+/// A point as fractions of a picture's sides, each from 0 (left, top) to 1 (right, bottom).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Point {
+    pub(super) x: f64,
+    pub(super) y: f64,
+}
+
+impl Point {
+    /// The middle.
+    pub(super) const CENTRE: Point = Point { x: 0.5, y: 0.5 };
+
+    /// The point that a gravity names; `None` where the picture decides.
+    pub(super) fn of(gravity: Gravity) -> Option<Point> {
+        match gravity {
+            Gravity::At { x, y } => Some(Point { x: x.as_f64(), y: y.as_f64() }),
+            Gravity::Auto => None,
+        }
+    }
+}
+
 /// Lays an upright picture of size `source` out as `plan` asks.
-pub(super) fn layout(source: Size, plan: &Plan) -> Layout {
-    let whole = |size| Layout { crop: everything(source), size, canvas: None };
+///
+/// What only the pixels can tell is left out: a border is not cut off yet, and
+/// [`Gravity::Auto`] is the centre.
+pub(super) fn layout(source: Size, plan: &Plan) -> Result<Layout, RenderError> {
+    let towards = Point::of(plan.gravity).unwrap_or(Point::CENTRE);
+    Ok(layout_of(trimmed(source, plan.trim)?, source, towards, plan))
+}
+
+/// The same for `part` of the upright picture, in whole pixels, kept around `towards`.
+pub(super) fn layout_of(part: CropBox, source: Size, towards: Point, plan: &Plan) -> Layout {
+    let part = turned(part, source, plan.turn);
+    let laid = lay(part.whole_size(), towards, plan);
+    let crop = CropBox { left: laid.crop.left + part.left, top: laid.crop.top + part.top, ..laid.crop };
+    Layout { part, crop, ..laid }
+}
+
+/// Where a part of the upright picture comes to lie when that is turned.
+pub(super) fn turned(part: CropBox, source: Size, turn: Turn) -> CropBox {
+    turn.inverse().before(part, source)
+}
+
+/// What is left when so many pixels are cut off each side.
+pub(super) fn trimmed(source: Size, trim: Trim) -> Result<CropBox, RenderError> {
+    let Trim::Sides { top, right, bottom, left } = trim else { return Ok(everything(source)) };
+    let left_over = |side: u32, one, other| {
+        let rest = side.checked_sub(one).and_then(|rest| rest.checked_sub(other));
+        rest.filter(|rest| *rest > 0).ok_or(RenderError::NothingLeft(source))
+    };
+    Ok(CropBox {
+        left: left.into(),
+        top: top.into(),
+        width: left_over(source.width, left, right)?.into(),
+        height: left_over(source.height, top, bottom)?.into(),
+    })
+}
+
+/// Lays a whole picture of size `source` out, turned and trimmed as it is already.
+fn lay(source: Size, towards: Point, plan: &Plan) -> Layout {
+    let all = everything(source);
+    let whole = |size| Layout { turn: plan.turn, part: all, crop: all, size, canvas: None };
     let asked = match (plan.width, plan.height) {
         (Some(width), Some(height)) => Size { width, height },
         (None, None) => return whole(source),
@@ -71,11 +157,13 @@ pub(super) fn layout(source: Size, plan: &Plan) -> Layout {
         Fit::ScaleDown if source.fits_in(asked) => whole(source),
         Fit::ScaleDown | Fit::Contain => whole(contain(source, asked)),
         Fit::Squeeze => whole(asked),
-        Fit::Cover => cover(source, asked),
-        Fit::Crop => cover(
-            source,
-            Size { width: asked.width.min(source.width), height: asked.height.min(source.height) },
-        ),
+        Fit::Cover => Layout { crop: shaped_like(asked, source, towards), ..whole(asked) },
+        Fit::Crop => {
+            let width = asked.width.min(source.width);
+            let height = asked.height.min(source.height);
+            let size = Size { width, height };
+            Layout { crop: shaped_like(size, source, towards), ..whole(size) }
+        }
         Fit::Pad => {
             let size = contain(source, asked);
             let canvas = Canvas {
@@ -88,7 +176,8 @@ pub(super) fn layout(source: Size, plan: &Plan) -> Layout {
     }
 }
 
-fn everything(source: Size) -> CropBox {
+/// All of a picture.
+pub(super) fn everything(source: Size) -> CropBox {
     CropBox { left: 0.0, top: 0.0, width: f64::from(source.width), height: f64::from(source.height) }
 }
 
@@ -105,7 +194,7 @@ fn by_one_side(source: Size, width: Option<u32>, height: Option<u32>, enlarge: b
 }
 
 /// The largest size of the source's shape inside `asked`: the binding side is exactly as asked.
-fn contain(source: Size, asked: Size) -> Size {
+pub(super) fn contain(source: Size, asked: Size) -> Size {
     // width/source.width ≤ height/source.height, without dividing.
     let width_binds = u64::from(asked.width) * u64::from(source.height)
         <= u64::from(asked.height) * u64::from(source.width);
@@ -116,21 +205,18 @@ fn contain(source: Size, asked: Size) -> Size {
     }
 }
 
-/// Fills `asked` from the largest centred part of the source that has its shape.
-fn cover(source: Size, asked: Size) -> Layout {
+/// The largest part of the source that has the shape of `asked`. What is cut off is split between
+/// two sides as `towards` says.
+fn shaped_like(asked: Size, source: Size, towards: Point) -> CropBox {
     let (source_width, source_height) = (f64::from(source.width), f64::from(source.height));
     let (width, height) = (f64::from(asked.width), f64::from(asked.height));
     let crop_width = source_width.min(source_height * width / height);
     let crop_height = source_height.min(source_width * height / width);
-    Layout {
-        crop: CropBox {
-            left: (source_width - crop_width) / 2.0,
-            top: (source_height - crop_height) / 2.0,
-            width: crop_width,
-            height: crop_height,
-        },
-        size: asked,
-        canvas: None,
+    CropBox {
+        left: (source_width - crop_width) * towards.x,
+        top: (source_height - crop_height) * towards.y,
+        width: crop_width,
+        height: crop_height,
     }
 }
 

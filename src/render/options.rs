@@ -1,15 +1,24 @@
 //! The option string of a rendition: one parse, one canonical text, one meaning.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, sync::Arc};
 
 mod accepts;
+mod catalogue;
+mod look;
+mod number;
+mod place;
 mod plan;
 mod values;
 
 pub use accepts::Accepts;
+pub use catalogue::{Catalogue, CatalogueError};
+pub use look::Colour;
+pub use number::Decimal;
+pub use place::{Flip, Gravity, Rotate, Trim};
 pub use plan::{DEFAULT_QUALITY, Plan};
-pub use values::{Dpr, Fit, FormatChoice};
+pub use values::{Fit, FormatChoice};
 
+use super::Watermark;
 use values::Fault;
 
 /// The largest width or height that may be asked for, in pixels after `dpr`.
@@ -19,7 +28,7 @@ pub const MAX_SIDE: u32 = 8192;
 const MAX_ECHO: usize = 40;
 
 /// Which rendition of an image a path asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rendition {
     /// The uploaded picture in its own format, without metadata.
     Original,
@@ -30,16 +39,17 @@ pub enum Rendition {
 }
 
 impl Rendition {
-    /// Reads the options segment of a path, exactly as sent.
-    pub fn parse(text: &str) -> Result<Rendition, BadOptions> {
+    /// Reads the options segment of a path, exactly as sent. What it calls by name is looked up in
+    /// `catalogue`.
+    pub fn parse(text: &str, catalogue: &Catalogue) -> Result<Rendition, BadOptions> {
         match text {
             "original" => Ok(Rendition::Original),
             "raw" => Ok(Rendition::Raw),
-            _ => Options::parse(text).map(Rendition::Variant),
+            _ => Options::parse(text, catalogue).map(Rendition::Variant),
         }
     }
 
-    /// The one spelling of this rendition: long key names in table order.
+    /// The one spelling of this rendition: long key names in table order, a preset spelt out.
     pub fn canonical(&self) -> String {
         self.to_string()
     }
@@ -56,7 +66,7 @@ impl fmt::Display for Rendition {
 }
 
 /// What was asked for, key by key, with nothing resolved yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Options {
     /// Pixels before `dpr`.
     pub width: Option<u32>,
@@ -64,24 +74,50 @@ pub struct Options {
     pub height: Option<u32>,
     /// How the picture meets a box of another shape.
     pub fit: Option<Fit>,
+    /// Which part of it is kept.
+    pub gravity: Option<Gravity>,
     /// 1–100.
     pub quality: Option<u8>,
     /// The format of the answer.
     pub format: Option<FormatChoice>,
     /// Device pixels per asked pixel.
-    pub dpr: Option<Dpr>,
+    pub dpr: Option<Decimal>,
+    /// What shows where the picture does not.
+    pub background: Option<Colour>,
+    /// 1–250 pixels of the answer.
+    pub blur: Option<u8>,
+    /// 0–10.
+    pub sharpen: Option<Decimal>,
+    /// How far it is turned.
+    pub rotate: Option<Rotate>,
+    /// How it is mirrored.
+    pub flip: Option<Flip>,
+    /// What is cut off first.
+    pub trim: Option<Trim>,
     /// Whether an animation stays one.
     pub anim: Option<bool>,
+    /// What is drawn over it.
+    pub watermark: Option<Arc<Watermark>>,
 }
 
 impl Options {
-    fn parse(text: &str) -> Result<Options, BadOptions> {
+    /// A preset alone, or pairs.
+    fn parse(text: &str, catalogue: &Catalogue) -> Result<Options, BadOptions> {
+        match text.strip_prefix("preset=") {
+            Some(name) if !name.contains(',') => {
+                catalogue.preset(name).cloned().map_err(|fault| BadOptions::new(text, fault))
+            }
+            _ => Options::parse_pairs(text, catalogue),
+        }
+    }
+
+    fn parse_pairs(text: &str, catalogue: &Catalogue) -> Result<Options, BadOptions> {
         let mut options = Options::default();
         for item in text.split(',') {
             let fault = match item.split_once('=') {
-                Some((key, value)) => options.set(key, value),
+                Some((key, value)) => options.set(key, value, catalogue),
                 None => Err(Fault::because(
-                    "options are `original`, `raw`, or `key=value` pairs separated by commas",
+                    "options are `original`, `raw`, `preset=NAME`, or `key=value` pairs separated by commas",
                 )),
             };
             fault.map_err(|fault| BadOptions::new(item, fault))?;
@@ -91,19 +127,27 @@ impl Options {
     }
 
     /// Takes one `key=value`. The short and the long name of a key are the same key.
-    fn set(&mut self, key: &str, value: &str) -> Result<(), Fault> {
+    fn set(&mut self, key: &str, value: &str, catalogue: &Catalogue) -> Result<(), Fault> {
         match key {
             "width" | "w" => once(&mut self.width, values::side(value)?),
             "height" | "h" => once(&mut self.height, values::side(value)?),
             "fit" => once(&mut self.fit, Fit::parse(value)?),
+            "gravity" | "g" => once(&mut self.gravity, Gravity::parse(value)?),
             "quality" | "q" => once(&mut self.quality, values::quality(value)?),
             "format" | "f" => once(&mut self.format, FormatChoice::parse(value)?),
-            "dpr" => once(&mut self.dpr, Dpr::parse(value)?),
-            "anim" => once(&mut self.anim, values::flag(value)?),
-            "gravity" | "g" | "background" | "bg" | "blur" | "sharpen" | "rotate" | "flip" | "trim"
-            | "watermark" | "preset" => Err(Fault::NOT_YET),
+            "dpr" => once(&mut self.dpr, values::dpr(value)?),
+            "background" | "bg" => once(&mut self.background, Colour::parse(value)?),
+            "blur" => once(&mut self.blur, look::blur(value)?),
+            "sharpen" => once(&mut self.sharpen, look::sharpen(value)?),
+            "rotate" => once(&mut self.rotate, Rotate::parse(value)?),
+            "flip" => once(&mut self.flip, Flip::parse(value)?),
+            "trim" => once(&mut self.trim, Trim::parse(value)?),
+            "anim" => once(&mut self.anim, look::anim(value)?),
+            "watermark" => once(&mut self.watermark, catalogue.watermark(value)?),
+            "preset" => Err(Fault::because("a preset stands alone, without other options")),
             _ => Err(Fault::because(
-                "the known keys are width (w), height (h), fit, quality (q), format (f), dpr and anim",
+                "the known keys are width (w), height (h), fit, gravity (g), quality (q), format (f), dpr, \
+                 background (bg), blur, sharpen, rotate, flip, trim, anim and watermark; or preset, alone",
             )),
         }
     }
@@ -120,7 +164,7 @@ impl Options {
     }
 
     fn device_pixels(&self, side: u32) -> u32 {
-        self.dpr.map_or(side, |dpr| dpr.scale(side))
+        self.dpr.map_or(side, |dpr| dpr.times(side))
     }
 
     /// These options at another width, for one entry of a `srcset`.
@@ -163,19 +207,27 @@ impl fmt::Display for Options {
         pair("width", self.width.as_ref().map(|v| v as _))?;
         pair("height", self.height.as_ref().map(|v| v as _))?;
         pair("fit", self.fit.as_ref().map(|v| v as _))?;
+        pair("gravity", self.gravity.as_ref().map(|v| v as _))?;
         pair("quality", self.quality.as_ref().map(|v| v as _))?;
         pair("format", self.format.as_ref().map(|v| v as _))?;
         pair("dpr", self.dpr.as_ref().map(|v| v as _))?;
-        pair("anim", self.anim.as_ref().map(|v| v as _))
+        pair("background", self.background.as_ref().map(|v| v as _))?;
+        pair("blur", self.blur.as_ref().map(|v| v as _))?;
+        pair("sharpen", self.sharpen.as_ref().map(|v| v as _))?;
+        pair("rotate", self.rotate.as_ref().map(|v| v as _))?;
+        pair("flip", self.flip.as_ref().map(|v| v as _))?;
+        pair("trim", self.trim.as_ref().map(|v| v as _))?;
+        pair("anim", self.anim.as_ref().map(|v| v as _))?;
+        pair("watermark", self.watermark.as_ref().map(|v| v as _))
     }
 }
 
-/// Options that mean nothing, or nothing yet. The text is for the caller's eyes.
+/// Options that mean nothing here. The text is for the caller's eyes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{option}`: {reason}")]
 pub struct BadOptions {
     option: String,
-    reason: &'static str,
+    reason: Cow<'static, str>,
 }
 
 impl BadOptions {

@@ -1,5 +1,7 @@
 //! Whole renders: what goes in, what must come out.
 
+mod options;
+
 use image::{DynamicImage, ImageBuffer, Luma, Rgb, Rgba, RgbaImage};
 use moxcms::ColorProfile;
 
@@ -7,7 +9,7 @@ use super::samples::{self, BLACK, BLUE, GREEN, MARKER, RED, contains};
 use super::*;
 
 fn plan(options: &str, source: Format) -> Plan {
-    match Rendition::parse(options).unwrap() {
+    match Rendition::parse(options, &Catalogue::default()).unwrap() {
         Rendition::Variant(options) => options.plan(source, Accepts::default()),
         other => unreachable!("{options} is {other:?}"),
     }
@@ -97,8 +99,11 @@ fn a_part_of_the_upright_picture_is_cut_from_the_right_place() {
                 },
                 size: Size { width: 6, height: 5 },
                 canvas: None,
+                turn: Turn::NONE,
+                part: geometry::everything(upright),
             };
-            let cut = transform::transform(pixels.clone(), &look, &layout, Format::Png).unwrap();
+            let plan = plan("f=png", Format::Jpeg);
+            let cut = transform::transform(pixels.clone(), &look, &layout, &plan).unwrap();
             let decode::Pixels::Rgb(cut) = cut else { unreachable!("a JPEG has no alpha") };
             assert_eq!(cut.dimensions(), (6, 5));
             let Rgb([r, g, b]) = *cut.get_pixel(3, 2);

@@ -4,6 +4,7 @@ use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
     types::{CorsConfiguration, CorsRule as SdkRule},
 };
+use serde_json::{Value, json};
 
 use super::{Store, StoreError};
 
@@ -35,6 +36,45 @@ impl CorsRule {
             headers: owned(&["content-type", "x-amz-checksum-sha256"]),
             exposed: owned(&["ETag"]),
         }
+    }
+
+    /// The configuration that lets these origins upload, as `aws s3api put-bucket-cors` takes it.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CORSConfiguration.html>
+    pub fn document(origins: &[impl AsRef<str>]) -> Value {
+        let rules = origins.iter().map(|origin| Self::for_uploads(origin.as_ref())).map(|rule| {
+            json!({
+                "AllowedOrigins": rule.origins,
+                "AllowedMethods": rule.methods,
+                "AllowedHeaders": rule.headers,
+                "ExposeHeaders": rule.exposed,
+                "MaxAgeSeconds": MAX_AGE_SECS,
+            })
+        });
+        json!({ "CORSRules": rules.collect::<Vec<_>>() })
+    }
+
+    /// Whether pages of `origin` may upload by these rules, however they are put together: a preflight
+    /// is answered by the first rule that allows its origin, its method and all its headers.
+    pub fn let_upload(rules: &[Self], origin: &str) -> bool {
+        let needed = Self::for_uploads(origin);
+        needed.methods.iter().all(|method| {
+            rules.iter().any(|rule| {
+                rule.methods.contains(method)
+                    && rule.origins.iter().any(|pattern| like(pattern, origin))
+                    && needed.headers.iter().all(|name| {
+                        rule.headers.iter().any(|pattern| like(&pattern.to_ascii_lowercase(), name))
+                    })
+            })
+        })
+    }
+}
+
+/// Whether `text` is the pattern, in which one `*` stands for anything.
+pub(super) fn like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((start, end)) => text.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
     }
 }
 
@@ -100,5 +140,57 @@ impl Store {
         let sent = self.client.delete_bucket_cors().bucket(&self.settings.bucket).send();
         sent.await.map_err(|e| StoreError::from_sdk(&e, ""))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything_once() {
+        assert!(like("*", "https://app.example"));
+        assert!(like("https://*.example", "https://app.example"));
+        assert!(like("x-amz-*", "x-amz-"));
+        for (pattern, other) in [
+            ("https://app.example", "https://app.example.evil"),
+            ("https://*.example", "https://app.example.evil"),
+            ("https://*.example", "http://app.example"),
+            // The two halves must not share letters.
+            ("aba*aba", "aba"),
+            ("", "x"),
+        ] {
+            assert!(!like(pattern, other), "{pattern} {other}");
+        }
+    }
+
+    #[test]
+    fn rules_let_upload_what_they_cover_in_whatever_form() {
+        const OURS: &str = "https://app.example";
+        let rule = |origin: &str, methods: &[&str], headers: &[&str]| CorsRule {
+            origins: vec![origin.to_owned()],
+            methods: methods.iter().map(|&m| m.to_owned()).collect(),
+            headers: headers.iter().map(|&h| h.to_owned()).collect(),
+            exposed: vec![],
+        };
+        let both = ["Content-Type", "x-amz-checksum-sha256"];
+        for rules in [
+            vec![CorsRule::for_uploads(OURS)],
+            vec![CorsRule::for_uploads("https://other.example"), CorsRule::for_uploads(OURS)],
+            vec![rule("*", &["GET", "PUT", "POST"], &["*"])],
+            vec![rule("https://*.example", &["PUT"], &both), rule(OURS, &["POST"], &both)],
+        ] {
+            assert!(CorsRule::let_upload(&rules, OURS), "{rules:?}");
+        }
+        for rules in [
+            vec![],
+            vec![CorsRule::for_uploads("https://other.example")],
+            vec![rule(OURS, &["PUT"], &both)],
+            vec![rule(OURS, &["PUT", "POST"], &both[..1])],
+            // What one rule lacks, another of other methods does not bring.
+            vec![rule(OURS, &["PUT", "POST"], &both[..1]), rule(OURS, &["GET"], &both)],
+        ] {
+            assert!(!CorsRule::let_upload(&rules, OURS), "{rules:?}");
+        }
     }
 }

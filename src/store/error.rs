@@ -13,13 +13,6 @@ pub enum StoreError {
         /// The key that was asked for.
         key: String,
     },
-    /// There is no such multipart upload: aborted, or completed already. Whether
-    /// the latter, [`super::Store::head`] of the object says.
-    #[error("no open upload of {key}")]
-    NoUpload {
-        /// The key of the object that it was to become.
-        key: String,
-    },
     /// The object is longer than the caller allows.
     #[error("object {key} has {length} bytes, more than the {limit} allowed")]
     TooLarge {
@@ -42,6 +35,9 @@ pub enum StoreError {
     /// The bucket's owner does not let us: wrong keys, clock or policy.
     #[error("the bucket refused the request: {0}")]
     Denied(String),
+    /// There is nothing to sign requests with.
+    #[error("no credentials for the bucket: {0}")]
+    Credentials(String),
     /// No answer, too late an answer, a broken one, or one that says "not now".
     #[error("the bucket is unavailable: {0}")]
     Unavailable(String),
@@ -57,6 +53,9 @@ impl StoreError {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let SdkError::ServiceError(service) = error else {
+            if let Some(Self::Credentials(why)) = causes(error).find_map(|cause| cause.downcast_ref()) {
+                return Self::Credentials(why.clone());
+            }
             return match error {
                 SdkError::ConstructionFailure(_) => Self::Rejected(chain(error)),
                 _ => Self::Unavailable(chain(error)),
@@ -70,7 +69,6 @@ impl StoreError {
         };
         match (status, code) {
             (404, Some("NoSuchBucket")) => Self::NoBucket,
-            (404, Some("NoSuchUpload")) => Self::NoUpload { key: key.to_owned() },
             // An answer to HEAD has no body and so no code.
             (404, _) if key.is_empty() => Self::NoBucket,
             (404, _) => Self::Missing { key: key.to_owned() },
@@ -82,9 +80,13 @@ impl StoreError {
     }
 }
 
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&e| e.source())
+}
+
 /// An error and all that caused it, on one line; the SDK's own text says only
-/// "dispatch failure".
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+/// "dispatch failure", or spreads over many.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let text = causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

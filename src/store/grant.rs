@@ -2,16 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
+use aws_sdk_s3::{
+    config::Credentials as Signing,
+    presigning::{PresignedRequest, PresigningConfig},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     Object, Store, StoreError,
     post_policy::{self, Signer, Terms},
 };
+use crate::clock;
 
 /// A form that a client may send: `multipart/form-data` with exactly these
 /// fields, and then the bytes as `file`.
@@ -21,6 +25,8 @@ pub struct PostGrant {
     pub url: String,
     /// Every field but `file`, which comes last: S3 ignores what follows it.
     pub fields: BTreeMap<&'static str, String>,
+    /// When it expires, in microseconds since the Unix epoch.
+    pub expires_micros: i64,
 }
 
 /// A PUT that a client may send.
@@ -32,11 +38,14 @@ pub struct PutGrant {
     /// too but never among them: every client sends it, and a browser lets no
     /// script set it.
     pub headers: BTreeMap<&'static str, String>,
+    /// When it expires, in microseconds since the Unix epoch.
+    pub expires_micros: i64,
 }
 
 impl Store {
     /// Lets whoever holds the result POST this object, with exactly `size` bytes
     /// and its own type, as often as he likes until it expires. Nothing is sent.
+    /// It dies with the temporary credentials that signed it, if that is sooner.
     ///
     /// AWS, Garage and the embedded server enforce all of it; Garage lets no form
     /// live for more than a day, whatever its expiry says. R2 takes no forms:
@@ -51,10 +60,12 @@ impl Store {
     ) -> Result<PostGrant, StoreError> {
         check_grantable(object)?;
         let url = self.form_url.get_or_try_init(|| self.find_form_url()).await?.clone();
+        let credentials = self.settings.credentials.current(now_micros).await?;
+        let expires_in = within(expires_in, &credentials, now_micros)?;
         let signer = Signer {
-            access_key_id: &self.settings.access_key_id,
-            secret_access_key: &self.settings.secret_access_key,
-            session_token: self.settings.session_token.as_ref(),
+            access_key_id: credentials.access_key_id(),
+            secret_access_key: credentials.secret_access_key(),
+            session_token: credentials.session_token(),
             region: &self.settings.region,
         };
         let terms = Terms {
@@ -65,12 +76,14 @@ impl Store {
             expires_in,
             now_micros,
         };
-        Ok(PostGrant { url, fields: post_policy::fields(&signer, &terms) })
+        let fields = post_policy::fields(&signer, &terms);
+        Ok(PostGrant { url, fields, expires_micros: clock::after(now_micros, expires_in.as_secs()) })
     }
 
     /// Lets whoever holds the result PUT this object, with exactly `size` bytes
     /// and its own type, and the given SHA-256 if there is one, as often as he
-    /// likes until it expires (seven days at most). Nothing is sent.
+    /// likes until it expires (seven days at most), or with the temporary
+    /// credentials that signed it. Nothing is sent.
     ///
     /// Length and type are signed headers, so a request with others has another
     /// signature: that holds wherever `SigV4` does. The checksum is a signed
@@ -86,6 +99,9 @@ impl Store {
     ) -> Result<PutGrant, StoreError> {
         check_grantable(object)?;
         let length = i64::try_from(size).map_err(unsignable)?;
+        // Should the SDK be given newer ones a moment later, they live the longer.
+        let credentials = self.settings.credentials.current(now_micros).await?;
+        let expires_in = within(expires_in, &credentials, now_micros)?;
         let key = object.key();
         let request = self
             .public
@@ -97,7 +113,11 @@ impl Store {
             .set_checksum_sha256(sha256.map(|sum| STANDARD.encode(sum)));
         let signed = request.presigned(lifetime(expires_in, now_micros)?).await;
         let signed = signed.map_err(|e| StoreError::from_sdk(&e, &key))?;
-        Ok(PutGrant { url: signed.uri().to_owned(), headers: to_send(&signed)? })
+        Ok(PutGrant {
+            url: signed.uri().to_owned(),
+            headers: to_send(&signed)?,
+            expires_micros: clock::after(now_micros, expires_in.as_secs()),
+        })
     }
 
     /// Where forms go: the bucket's own URL. The SDK knows it (path or host
@@ -123,9 +143,22 @@ fn check_grantable(object: &Object) -> Result<(), StoreError> {
     }
 }
 
+/// The lifetime that was asked for, or the whole seconds that the credentials still have.
+fn within(expires_in: Duration, credentials: &Signing, now_micros: i64) -> Result<Duration, StoreError> {
+    let Some(end) = credentials.expiry() else { return Ok(expires_in) };
+    let left = end.duration_since(at(now_micros)?).map_or(0, |left| left.as_secs());
+    if left == 0 {
+        return Err(StoreError::Credentials("they have just expired".to_owned()));
+    }
+    Ok(expires_in.min(Duration::from_secs(left)))
+}
+
+fn at(micros: i64) -> Result<SystemTime, StoreError> {
+    Ok(UNIX_EPOCH + Duration::from_micros(micros.try_into().map_err(unsignable)?))
+}
+
 fn lifetime(expires_in: Duration, now_micros: i64) -> Result<PresigningConfig, StoreError> {
-    let since_1970 = Duration::from_micros(now_micros.try_into().map_err(unsignable)?);
-    let config = PresigningConfig::builder().start_time(UNIX_EPOCH + since_1970).expires_in(expires_in);
+    let config = PresigningConfig::builder().start_time(at(now_micros)?).expires_in(expires_in);
     config.build().map_err(unsignable)
 }
 

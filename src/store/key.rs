@@ -26,11 +26,13 @@ pub enum Object {
         /// What the bytes proved to be.
         content_type: &'static str,
     },
-    /// `incoming/…`: bytes that a client sends straight to the bucket. Never
-    /// served: ingest reads them, and publishes under another key.
+    /// `incoming/…`: bytes that nobody has verified, sent straight to the bucket
+    /// by a client, or a piece of a resumable upload. Never served: ingest
+    /// reads them, and publishes under another key.
     Incoming {
-        /// Names this one upload. A fresh key for each, since a grant stays
-        /// valid until it expires and may be used again until then.
+        /// Names this one upload, or piece. A fresh key for each, since a grant
+        /// stays valid until it expires and may be used again until then, and
+        /// so does a write that was given up.
         key: BlobKey,
         /// What the client says that it will send.
         content_type: &'static str,
@@ -48,7 +50,7 @@ impl Object {
         Self::Original { key: key.clone(), content_type }
     }
 
-    /// What a client is to send.
+    /// What a client is to send, or has sent in part.
     pub fn incoming(key: &BlobKey, content_type: &'static str) -> Self {
         Self::Incoming { key: key.clone(), content_type }
     }
@@ -138,7 +140,7 @@ impl Kind {
 pub struct ObjectName {
     /// Under which prefix it lies.
     pub kind: Kind,
-    /// Names the blob or the upload.
+    /// Names the blob, the upload, or the piece of one.
     pub key: BlobKey,
 }
 

@@ -55,10 +55,10 @@ impl Store {
 }
 
 /// A time of the SDK in seconds since 1970.
-pub(super) fn secs(time: Option<&aws_sdk_s3::primitives::DateTime>) -> Result<u64, StoreError> {
+fn secs(time: Option<&aws_sdk_s3::primitives::DateTime>) -> Result<u64, StoreError> {
     time.and_then(|time| u64::try_from(time.secs()).ok()).ok_or_else(|| incomplete("time"))
 }
 
-pub(super) fn incomplete(what: &str) -> StoreError {
+fn incomplete(what: &str) -> StoreError {
     StoreError::Unavailable(format!("the answer has no {what}"))
 }

@@ -9,16 +9,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::{clock, config::Secret, id::hex};
+use crate::{clock, id::hex};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// Who signs.
 pub(super) struct Signer<'a> {
     pub(super) access_key_id: &'a str,
-    pub(super) secret_access_key: &'a Secret,
+    pub(super) secret_access_key: &'a str,
     /// Comes with temporary credentials.
-    pub(super) session_token: Option<&'a Secret>,
+    pub(super) session_token: Option<&'a str>,
     pub(super) region: &'a str,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn fields(signer: &Signer<'_>, terms: &Terms<'_>) -> BTreeMap<&'stati
         ("x-amz-date", date_time.clone()),
     ]);
     if let Some(token) = signer.session_token {
-        fields.insert("x-amz-security-token", token.expose().to_owned());
+        fields.insert("x-amz-security-token", token.to_owned());
     }
     let exact = fields.iter().map(|(name, value)| json!({ *name: value }));
     let length = json!(["content-length-range", terms.size, terms.size]);
@@ -66,8 +66,8 @@ pub(super) fn fields(signer: &Signer<'_>, terms: &Terms<'_>) -> BTreeMap<&'stati
 
 /// The signature, in hex, of a policy in base64.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-authentication-HTTPPOST.html>
-fn sign(policy: &str, secret: &Secret, date: &str, region: &str) -> String {
-    let seed = format!("AWS4{}", secret.expose()).into_bytes();
+fn sign(policy: &str, secret: &str, date: &str, region: &str) -> String {
+    let seed = format!("AWS4{secret}").into_bytes();
     let steps = [date, region, "s3", "aws4_request", policy];
     hex(&steps.into_iter().fold(seed, |key, message| hmac(&key, message)))
 }
@@ -105,14 +105,12 @@ mod tests {
     /// 29 December 2015, 00:00 UTC, and a bit.
     const NOW_MICROS: i64 = 1_451_347_200_999_999;
 
-    fn example_secret() -> Secret {
-        Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-    }
+    const EXAMPLE_SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
-    fn example(session_token: Option<&Secret>) -> BTreeMap<&'static str, String> {
+    fn example(session_token: Option<&str>) -> BTreeMap<&'static str, String> {
         let signer = Signer {
             access_key_id: "AKIAIOSFODNN7EXAMPLE",
-            secret_access_key: &example_secret(),
+            secret_access_key: EXAMPLE_SECRET,
             session_token,
             region: "us-east-1",
         };
@@ -134,7 +132,7 @@ mod tests {
     #[test]
     fn signs_the_published_example() {
         assert_eq!(
-            sign(EXAMPLE_POLICY, &example_secret(), "20151229", "us-east-1"),
+            sign(EXAMPLE_POLICY, EXAMPLE_SECRET, "20151229", "us-east-1"),
             "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e"
         );
     }
@@ -157,7 +155,7 @@ mod tests {
                 ],
             })
         );
-        let signed = sign(&fields["policy"], &example_secret(), "20151229", "us-east-1");
+        let signed = sign(&fields["policy"], EXAMPLE_SECRET, "20151229", "us-east-1");
         assert_eq!(fields["x-amz-signature"], signed);
         let unconditional = ["policy", "x-amz-signature"];
         let names: Vec<_> = fields.keys().filter(|name| !unconditional.contains(name)).collect();
@@ -166,8 +164,7 @@ mod tests {
 
     #[test]
     fn temporary_credentials_bring_their_token() {
-        let token = Secret::new("token");
-        let fields = example(Some(&token));
+        let fields = example(Some("token"));
         assert_eq!(fields["x-amz-security-token"], "token");
         let conditions = policy(&fields)["conditions"].clone();
         let pinned = json!({ "x-amz-security-token": "token" });

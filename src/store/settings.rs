@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use aws_sdk_s3::config::{
-    BehaviorVersion, Config, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, Config, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedHttpClient, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-use crate::config::Secret;
+use super::Credentials;
 
 /// Tries of one operation, the first included, before an outage is reported.
 const MAX_ATTEMPTS: u32 = 3;
@@ -29,12 +29,8 @@ pub struct Settings {
     pub region: String,
     /// The private bucket.
     pub bucket: String,
-    /// The access key's public half.
-    pub access_key_id: String,
-    /// The access key's secret half.
-    pub secret_access_key: Secret,
-    /// What temporary credentials bring besides.
-    pub session_token: Option<Secret>,
+    /// What requests are signed with.
+    pub credentials: Credentials,
     /// `endpoint/bucket/key` instead of `bucket.endpoint/key`: what most
     /// self-hosted servers need.
     pub force_path_style: bool,
@@ -42,6 +38,11 @@ pub struct Settings {
     /// sending the body, all tries and the pauses between them included. A body
     /// that comes back may take longer, as long as it keeps moving.
     pub operation_timeout: Duration,
+}
+
+/// The SDK's own choices, pinned to a date.
+pub(super) fn behavior_version() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
 }
 
 /// The SDK client for `settings`. Everything that the SDK would otherwise guess
@@ -52,17 +53,13 @@ pub(super) fn client(settings: &Settings) -> aws_sdk_s3::Client {
         .operation_timeout(settings.operation_timeout)
         .build();
     let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
+        .behavior_version(behavior_version())
         .http_client(http_client(settings.endpoint.as_deref()))
         .region(Region::new(settings.region.clone()))
         .force_path_style(settings.force_path_style)
-        .credentials_provider(Credentials::new(
-            &settings.access_key_id,
-            settings.secret_access_key.expose(),
-            settings.session_token.as_ref().map(|token| token.expose().to_owned()),
-            None,
-            "pinhole settings",
-        ))
+        .credentials_provider(settings.credentials.clone())
+        // `Credentials` caches, for the SDK and for us alike.
+        .identity_cache(IdentityCache::no_cache())
         // Default checksums come as signed trailers, which some servers refuse;
         // SigV4 already covers every body that leaves from memory.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -87,32 +84,10 @@ pub(super) fn public_client(settings: &Settings, client: &aws_sdk_s3::Client) ->
 
 /// TLS with ring unless the endpoint is plain http, which then needs neither
 /// TLS nor the system's certificates.
-fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
+pub(super) fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
     let builder = aws_smithy_http_client::Builder::new();
     if endpoint.is_some_and(|url| url.starts_with("http://")) {
         return builder.build_http();
     }
     builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_hides_the_secret() {
-        let settings = Settings {
-            endpoint: None,
-            public_endpoint: None,
-            region: "us-east-1".into(),
-            bucket: "photos".into(),
-            access_key_id: "AKID".into(),
-            secret_access_key: Secret::new("hunter2"),
-            session_token: Some(Secret::new("hunter3")),
-            force_path_style: false,
-            operation_timeout: Duration::from_secs(5),
-        };
-        let shown = format!("{settings:?}");
-        assert!(shown.contains("AKID") && !shown.contains("hunter"), "{shown}");
-    }
 }

@@ -1,9 +1,9 @@
 //! Round trips: the real client against the embedded server, over a real socket.
 
-mod bench;
+pub(crate) mod bench;
 mod browser;
 mod grants;
-mod parts;
+mod listing;
 mod protocol;
 
 use std::{net::SocketAddr, path::Path, slice, time::Duration};
@@ -20,7 +20,7 @@ use super::{embedded::Server, *};
 use crate::{config::Secret, id::BlobKey, server::Limits};
 
 /// An embedded server on a free port.
-struct Running {
+pub(crate) struct Running {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     ended: JoinHandle<()>,
@@ -41,10 +41,14 @@ impl Running {
         Self { address, stop, ended }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(true).unwrap();
         self.ended.await.unwrap();
     }
+}
+
+fn keys(access_key_id: &str, secret_access_key: &str) -> Credentials {
+    Credentials::keys(access_key_id, &Secret::new(secret_access_key), None)
 }
 
 fn settings(address: SocketAddr) -> Settings {
@@ -53,21 +57,25 @@ fn settings(address: SocketAddr) -> Settings {
         public_endpoint: None,
         region: "us-east-1".into(),
         bucket: "photos".into(),
-        access_key_id: "AKID".into(),
-        secret_access_key: Secret::new("secret"),
-        session_token: None,
+        credentials: keys("AKID", "secret"),
         force_path_style: true,
         operation_timeout: Duration::from_secs(20),
     }
 }
 
 /// A server on a fresh folder, and a store with its bucket.
-async fn bucket() -> (TempDir, Running, Store) {
+pub(crate) async fn bucket() -> (TempDir, Running, Store) {
     let root = TempDir::new().unwrap();
     let server = Running::start(root.path()).await;
     let store = Store::connect(&settings(server.address));
     store.ensure_bucket().await.unwrap();
     (root, server, store)
+}
+
+/// Writes an object under any key, as pinhole itself never would.
+pub(crate) async fn plant(store: &Store, key: &str, bytes: &'static str) {
+    let put = store.client.put_object().bucket(&store.settings.bucket).key(key);
+    put.body(ByteStream::from_static(bytes.as_bytes())).send().await.unwrap();
 }
 
 fn original() -> Object {
@@ -197,8 +205,8 @@ async fn wrong_keys_are_denied() {
     let (_root, server, store) = bucket().await;
     let object = original();
     store.put(&object, Bytes::from("private")).await.unwrap();
-    let wrong_secret = Settings { secret_access_key: Secret::new("Secret"), ..settings(server.address) };
-    let unknown_key = Settings { access_key_id: "AKIE".into(), ..settings(server.address) };
+    let wrong_secret = Settings { credentials: keys("AKID", "Secret"), ..settings(server.address) };
+    let unknown_key = Settings { credentials: keys("AKIE", "secret"), ..settings(server.address) };
     for settings in [wrong_secret, unknown_key] {
         let thief = Store::connect(&settings);
         let got = thief.get(&object, 10).await.map(drop);

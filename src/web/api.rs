@@ -5,16 +5,16 @@ pub(super) mod images;
 pub(super) mod links;
 pub(super) mod posts;
 pub(super) mod profiles;
+pub(super) mod tus;
 pub(super) mod uploads;
 pub(super) mod users;
 
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Answer, Body, Context, body, form::File, full};
+use super::{Answer, Body, Context, body, form::File, full, sent::Sent};
 use crate::{
     db::{self, Conn},
     error::Error,
@@ -28,15 +28,15 @@ const DEFAULT_PAGE: i64 = 50;
 const MAX_PAGE: i64 = 200;
 
 impl Context<'_> {
-    fn bounds(&self) -> body::Bounds {
+    pub(super) fn bounds(&self) -> body::Bounds {
         body::Bounds {
             idle: Duration::from_secs(self.app.config.server.body_idle_timeout_secs),
             max_file_bytes: self.app.config.upload.max_bytes,
         }
     }
 
-    pub(super) async fn json<T: DeserializeOwned>(&self, body: &mut Incoming) -> Result<T, Error> {
-        body::json(self.headers, body, self.bounds()).await
+    pub(super) async fn json<T: DeserializeOwned>(&self, body: Sent<'_>) -> Result<T, Error> {
+        body.json(self.headers, self.bounds()).await
     }
 
     /// The user who asks, for what only users do; his row is made on first sight.
@@ -49,7 +49,7 @@ impl Context<'_> {
     }
 
     /// Makes a user's row; an erased user's tokens and name are dead for good.
-    async fn ensure(&self, user: &UserId) -> Result<(), Error> {
+    pub(super) async fn ensure(&self, user: &UserId) -> Result<(), Error> {
         // Read first: all but a user's first request are spared the write.
         let known = db::users::is_alive(&mut self.app.db.read().await?, user).await?;
         let alive = if let Some(alive) = known {

@@ -34,33 +34,39 @@ pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
         .map_err(|error| Error::bad_request("invalid_parameter", format!("The query string: {error}.")))
 }
 
-/// Reads a JSON body into `T`.
-pub(super) async fn json<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: &mut Incoming,
-    bounds: Bounds,
-) -> Result<T, Error> {
+/// Refuses a body that is declared as something else than JSON.
+pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Error> {
     let declared = media_type(headers);
     if declared.as_deref().is_some_and(|mime| mime != "application/json") {
         return Err(Error::unsupported_type("Send JSON, with Content-Type: application/json."));
     }
+    Ok(())
+}
+
+/// Reads a body into memory that is no larger than a JSON body may be.
+pub(super) async fn bytes(body: &mut Incoming, bounds: Bounds) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     while let Some(chunk) = next(body, bounds.idle).await? {
         if bytes.len() + chunk.len() > MAX_JSON_BYTES {
-            return Err(Error::too_large("The JSON", MAX_JSON_BYTES as u64));
+            return Err(Error::too_large("The body", MAX_JSON_BYTES as u64));
         }
         bytes.extend_from_slice(&chunk);
     }
+    Ok(bytes)
+}
+
+/// Reads a JSON object into `T`.
+pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     // Structs can be read from lists of their fields, which no caller can be meant to send.
     if bytes.trim_ascii_start().starts_with(b"[") {
         return Err(Error::bad_request("invalid_field", "The JSON must be an object, not a list."));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let cause = error.into_inner();
         // A number in an enum's place is called a mistake of syntax, so the syntax is looked at alone.
-        let is_json = cause.is_data() || serde_json::from_slice::<IgnoredAny>(&bytes).is_ok();
+        let is_json = cause.is_data() || serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
         match is_json {
             true if path != "." => Error::invalid_field(&path, cause),
             true => Error::bad_request("invalid_field", format!("The JSON: {cause}.")),

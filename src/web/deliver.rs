@@ -22,7 +22,7 @@ use crate::{
     id::ImageId,
     identity::Caller,
     link::{self, Verified},
-    render::{Accepts, Options, Rendition},
+    render::{Accepts, Catalogue, Options, Rendition},
     store::Object,
     variants::{Tier, Variant, What},
 };
@@ -31,9 +31,9 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
     let started = Instant::now();
     let link = verified_link(cx)?;
     let caller = cx.viewer().await?;
-    let rendition = Rendition::parse(options)?;
+    let rendition = Rendition::parse(options, &cx.app.catalogue)?;
     if link.is_none() {
-        require_unsigned_may(&cx.app.config.transform, &rendition)?;
+        require_unsigned_may(&cx.app.config.transform, &cx.app.catalogue, &rendition)?;
     }
     let image = ImageId::parse(id).ok_or(Denial::Unknown)?;
     let permit = permit(cx, image, link.as_ref(), &caller).await?;
@@ -78,25 +78,35 @@ fn verified_link(cx: &Context<'_>) -> Result<Option<Verified>, Error> {
 
 /// Without a signature, only what `transform.unsigned` allows: anything else would let anybody fill
 /// the caches and the cores with renders.
-fn require_unsigned_may(transform: &Transform, rendition: &Rendition) -> Result<(), Error> {
+fn require_unsigned_may(
+    transform: &Transform,
+    catalogue: &Catalogue,
+    rendition: &Rendition,
+) -> Result<(), Error> {
     let Rendition::Variant(options) = rendition else { return Ok(()) };
     let may = |options: &Options| match transform.unsigned {
         Unsigned::Any => true,
-        Unsigned::Listed => options.is_listed(&transform.widths),
+        Unsigned::Listed => options.is_listed(&transform.widths) || catalogue.has_preset_of(options),
         Unsigned::None => false,
     };
     if may(options) {
         return Ok(());
     }
-    let listed: Vec<String> = transform.widths.iter().map(u32::to_string).collect();
+    let widths: Vec<String> = transform.widths.iter().map(u32::to_string).collect();
+    let presets: Vec<&str> = catalogue.presets().collect();
     Err(Error::bad_request(
         "bad_options",
         match transform.unsigned {
             Unsigned::None => "Options need a signed link here; ask for one, or for `original`.".to_owned(),
             _ => format!(
                 "These options need a signed link; without one, `width` alone or with `format` may be asked for, \
-                 and `width` must be one of {}.",
-                listed.join(", ")
+                 and `width` must be one of {}{}.",
+                widths.join(", "),
+                if presets.is_empty() {
+                    String::new()
+                } else {
+                    format!("; or `preset`, one of {}", presets.join(", "))
+                },
             ),
         },
     ))

@@ -5,10 +5,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Body, Context, api, full, headers};
+use super::{Answer, Body, Context, api, full, headers, sent::Sent};
 use crate::{error::Error, id::UserId, identity};
 
 /// Who can sign in.
@@ -63,7 +62,7 @@ struct Session {
 }
 
 /// `POST /dev/session`
-pub(super) async fn session(cx: &Context<'_>, body: &mut Incoming) -> Answer {
+pub(super) async fn session(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let SignIn { user } = cx.json(body).await?;
     let user = UserId::parse(&user)
         .filter(|user| USERS.contains(&user.as_str()))

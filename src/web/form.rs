@@ -70,6 +70,13 @@ impl Form {
         let at = self.texts.iter().position(|(field, _)| *field == name)?;
         Some(self.texts.swap_remove(at).1)
     }
+
+    /// The text fields, in the order of their names.
+    pub(super) fn texts_in_order(&self) -> Vec<(&str, &str)> {
+        let mut texts: Vec<_> = self.texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        texts.sort_unstable();
+        texts
+    }
 }
 
 /// Whether a request carries a form.

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::error::Error;
+use crate::{config::Role, error::Error};
 
 /// Everything that can be asked for, with the changing parts of the path as they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,12 @@ pub(super) enum Route<'p> {
     CreateUpload,
     CompleteUpload(&'p str),
     CancelUpload(&'p str),
+
+    TusOptions,
+    TusCreate,
+    TusHead(&'p str),
+    TusPatch(&'p str),
+    TusTerminate(&'p str),
 
     CreatePost,
     ListPosts,
@@ -48,8 +54,9 @@ pub(super) enum Route<'p> {
 /// No route has more segments; what comes after stays in the last one and matches nothing.
 const MAX_SEGMENTS: usize = 6;
 
-/// Finds the route, or the 404 or 405 to answer. The demo's routes are there in `dev` alone.
-pub(super) fn find<'p>(method: &Method, path: &'p str, dev: bool) -> Result<Route<'p>, Error> {
+/// Finds the route, or the 404 or 405 to answer. The demo's routes are there in `dev` alone, and what
+/// is not this role's is not there.
+pub(super) fn find<'p>(method: &Method, path: &'p str, role: Role, dev: bool) -> Result<Route<'p>, Error> {
     let path = path.strip_prefix('/').ok_or_else(Error::not_found)?;
     let mut segments = [""; MAX_SEGMENTS];
     let mut count = 0;
@@ -57,15 +64,20 @@ pub(super) fn find<'p>(method: &Method, path: &'p str, dev: bool) -> Result<Rout
         *place = segment;
         count += 1;
     }
+    if let ["v1", "tus", rest @ ..] = &segments[..count]
+        && role.controls()
+    {
+        return tus(method.as_str(), rest);
+    }
     // A HEAD is a GET whose body is not sent (RFC 9110 §9.3.2); hyper leaves it out.
     let method = if method == Method::HEAD { "GET" } else { method.as_str() };
 
     let (found, allow) = match &segments[..count] {
-        ["i", id, options] => match method {
+        ["i", id, options] if role.delivers() => match method {
             "GET" => (Some(Route::Deliver { id, options }), "GET, HEAD"),
             _ => (None, "GET, HEAD"),
         },
-        ["v1", rest @ ..] => api(method, rest)?,
+        ["v1", rest @ ..] if role.controls() => api(method, rest)?,
         [""] if dev => (only("GET", method, Route::DemoPage), "GET, HEAD"),
         ["demo", "photo.jpg"] if dev => (only("GET", method, Route::DemoPhoto), "GET, HEAD"),
         ["dev", "session"] if dev => (only("POST", method, Route::DemoSession), "POST"),
@@ -125,6 +137,20 @@ fn api<'p>(method: &str, segments: &[&'p str]) -> Result<(Option<Route<'p>>, &'s
     })
 }
 
+/// Resumable uploads: here a HEAD is not a GET, and OPTIONS has an answer.
+fn tus<'p>(method: &str, segments: &[&'p str]) -> Result<Route<'p>, Error> {
+    match (method, segments) {
+        ("OPTIONS", [] | [_]) => Ok(Route::TusOptions),
+        ("POST", []) => Ok(Route::TusCreate),
+        ("HEAD", [id]) => Ok(Route::TusHead(id)),
+        ("PATCH", [id]) => Ok(Route::TusPatch(id)),
+        ("DELETE", [id]) => Ok(Route::TusTerminate(id)),
+        (_, []) => Err(Error::method_not_allowed("OPTIONS, POST")),
+        (_, [_]) => Err(Error::method_not_allowed("OPTIONS, HEAD, PATCH, DELETE")),
+        _ => Err(Error::not_found()),
+    }
+}
+
 fn only<'p>(wanted: &str, method: &str, route: Route<'p>) -> Option<Route<'p>> {
     (wanted == method).then_some(route)
 }
@@ -144,6 +170,11 @@ impl Route<'_> {
             Self::CreateUpload => "create_upload",
             Self::CompleteUpload(_) => "complete_upload",
             Self::CancelUpload(_) => "cancel_upload",
+            Self::TusOptions => "tus_options",
+            Self::TusCreate => "tus_create",
+            Self::TusHead(_) => "tus_head",
+            Self::TusPatch(_) => "tus_patch",
+            Self::TusTerminate(_) => "tus_terminate",
             Self::CreatePost => "create_post",
             Self::ListPosts => "list_posts",
             Self::GetPost(_) => "get_post",
@@ -168,39 +199,66 @@ mod tests {
     use super::*;
 
     fn status(method: &Method, path: &str) -> u16 {
-        find(method, path, true).map_or_else(|e| e.into_response().status().as_u16(), |_| 200)
+        status_as(Role::All, method, path)
     }
+
+    fn status_as(role: Role, method: &Method, path: &str) -> u16 {
+        find(method, path, role, true).map_or_else(|e| e.into_response().status().as_u16(), |_| 200)
+    }
+
+    /// Every path of the data plane and the control API, with its methods.
+    const PATHS: &[(&str, &str)] = &[
+        ("/i/x/original", "GET HEAD"),
+        ("/v1/images", "GET HEAD POST"),
+        ("/v1/images/x", "GET HEAD DELETE"),
+        ("/v1/images/x/revoke", "POST"),
+        ("/v1/images/x/hold", "PUT DELETE"),
+        ("/v1/uploads", "POST"),
+        ("/v1/uploads/x", "DELETE"),
+        ("/v1/uploads/x/complete", "POST"),
+        ("/v1/tus", "OPTIONS POST"),
+        ("/v1/tus/x", "OPTIONS HEAD PATCH DELETE"),
+        ("/v1/posts", "GET HEAD POST"),
+        ("/v1/posts/x", "GET HEAD PATCH DELETE"),
+        ("/v1/profile", "GET HEAD PUT"),
+        ("/v1/profiles/x", "GET HEAD"),
+        ("/v1/following/x", "PUT DELETE"),
+        ("/v1/followers/x", "DELETE"),
+        ("/v1/links", "POST"),
+        ("/v1/users/x", "DELETE"),
+        ("/v1/erasures/x", "GET HEAD"),
+    ];
+    /// The same of the demo.
+    const DEMO: &[(&str, &str)] =
+        &[("/", "GET HEAD"), ("/demo/photo.jpg", "GET HEAD"), ("/dev/session", "POST")];
 
     #[test]
     fn every_path_has_its_methods() {
-        for (path, allowed) in [
-            ("/i/x/original", "GET HEAD"),
-            ("/v1/images", "GET HEAD POST"),
-            ("/v1/images/x", "GET HEAD DELETE"),
-            ("/v1/images/x/revoke", "POST"),
-            ("/v1/images/x/hold", "PUT DELETE"),
-            ("/v1/uploads", "POST"),
-            ("/v1/uploads/x", "DELETE"),
-            ("/v1/uploads/x/complete", "POST"),
-            ("/v1/posts", "GET HEAD POST"),
-            ("/v1/posts/x", "GET HEAD PATCH DELETE"),
-            ("/v1/profile", "GET HEAD PUT"),
-            ("/v1/profiles/x", "GET HEAD"),
-            ("/v1/following/x", "PUT DELETE"),
-            ("/v1/followers/x", "DELETE"),
-            ("/v1/links", "POST"),
-            ("/v1/users/x", "DELETE"),
-            ("/v1/erasures/x", "GET HEAD"),
-            ("/", "GET HEAD"),
-            ("/demo/photo.jpg", "GET HEAD"),
-            ("/dev/session", "POST"),
-        ] {
+        for (path, allowed) in PATHS.iter().chain(DEMO) {
             for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
                 let Ok(parsed) = Method::from_bytes(method.as_bytes()) else {
                     unreachable!("a valid method")
                 };
                 let expected = if allowed.split(' ').any(|m| m == method) { 200 } else { 405 };
                 assert_eq!(status(&parsed, path), expected, "{method} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_roles_is_not_there() {
+        for (path, allowed) in PATHS {
+            for method in
+                [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS]
+            {
+                let in_all = if allowed.split(' ').any(|m| m == method.as_str()) { 200 } else { 405 };
+                let of_delivery = path.starts_with("/i/");
+                let expected = |there| if there { in_all } else { 404 };
+                for (role, there) in
+                    [(Role::All, true), (Role::Upload, !of_delivery), (Role::Deliver, of_delivery)]
+                {
+                    assert_eq!(status_as(role, &method, path), expected(there), "{role:?} {method} {path}");
+                }
             }
         }
     }
@@ -225,6 +283,8 @@ mod tests {
             "/v1/images/x/",
             "/v1/images/x/revoke/y",
             "/v1/images/a/b/c/d/e/f",
+            "/v1/tus/x/y",
+            "/v1/tusx",
             "/v2/images",
         ] {
             // An empty id or option string is refused by what parses it, with the same 404 or a 400.
@@ -238,7 +298,7 @@ mod tests {
     fn the_demo_is_there_in_dev_alone() {
         for path in ["/", "/demo/photo.jpg", "/dev/session"] {
             assert!(
-                find(&Method::GET, path, false).is_err_and(|e| e.into_response().status() == 404),
+                find(&Method::GET, path, Role::All, false).is_err_and(|e| e.into_response().status() == 404),
                 "{path}"
             );
         }

@@ -7,7 +7,7 @@
 use super::{SweepError, Sweeper, Swept};
 use crate::{
     access::State,
-    db::{blobs, erasures, erasures::ErasureRow, images, uploads},
+    db::{blobs, chunks, erasures, erasures::ErasureRow, images, uploads},
 };
 
 /// How many rows one step takes at once.
@@ -30,7 +30,7 @@ impl Sweeper {
     }
 
     /// Goes on with one erasure as far as it can now. Bytes that were on their way into the bucket when
-    /// the user was erased are waited for: their blob's time has to run out first.
+    /// the user was erased are waited for: the time of their blob, or chunk, has to run out first.
     pub async fn erase_user(&self, erasure: &ErasureRow, now_micros: i64) -> Result<(), SweepError> {
         let user = &erasure.user;
         // What he said goes first: it is the quickest.
@@ -48,18 +48,21 @@ impl Sweeper {
                 images::erase(&mut tx, image, now_micros).await?;
                 images::set_failed(&mut tx, image, State::Deleted).await?;
                 tx.commit().await?;
-                self.variants.forget(image);
+                self.forget(image);
             }
         }
         let uploads = uploads::of_user(&mut self.db.read().await?, user, MAX_ROWS).await?;
         for upload in uploads {
-            self.clear_incoming(&upload).await?;
+            self.clear(&upload, now_micros).await?;
         }
         let keys = blobs::of_user(&mut self.db.read().await?, user, MAX_ROWS).await?;
         for key in keys {
             self.sweep_blob(&key, now_micros).await?;
         }
-        if !erasures::has_blobs(&mut self.db.read().await?, user).await? {
+        let mut conn = self.db.read().await?;
+        let is_left = erasures::has_blobs(&mut conn, user).await? || chunks::has_any(&mut conn, user).await?;
+        drop(conn);
+        if !is_left {
             let mut tx = self.db.begin().await?;
             erasures::finish(&mut tx, erasure.id, now_micros).await?;
             tx.commit().await?;

@@ -5,17 +5,18 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use thiserror::Error;
 
 use crate::{
     access::State,
     clock,
     db::{
-        Db, DbError, blobs, erasures, images,
-        uploads::{self, UploadRow},
+        Db, DbError, blobs, chunks, erasures, idempotency, images,
+        uploads::{self, Landing, UploadRow},
     },
     id::{BlobKey, ImageId},
-    store::{Object, Store, StoreError},
+    store::{Kind, Object, ObjectName, Store, StoreError},
     variants::Variants,
 };
 
@@ -23,6 +24,10 @@ use crate::{
 const BATCH: i64 = 100;
 /// How many scans one sweep makes of each kind; what is left waits for the next.
 const MAX_BATCHES: usize = 100;
+/// How many chunks of one upload are removed at once, while a client waits.
+const CHUNKS_AT_ONCE: usize = 8;
+/// How many idempotency keys one transaction takes out.
+const KEYS_BATCH: i64 = 1000;
 /// How long after a client's last right to write ended the bucket may still be taking his bytes.
 const UPLOAD_SLACK_SECS: u64 = 15 * 60;
 
@@ -31,7 +36,7 @@ const UPLOAD_SLACK_SECS: u64 = 15 * 60;
 pub struct Sweeper {
     pub(super) db: Db,
     store: Store,
-    pub(super) variants: Variants,
+    variants: Option<Variants>,
 }
 
 /// What a sweep did.
@@ -43,10 +48,31 @@ pub struct Swept {
     pub abandoned_uploads: u64,
     /// Places in the bucket where a client may have written, cleared.
     pub cleared_uploads: u64,
+    /// Pieces of resumable uploads that are over, removed with their objects.
+    pub removed_chunks: u64,
     /// Blobs that nothing used any more, removed with their objects.
     pub removed_blobs: u64,
+    /// Idempotency keys whose answers, or whose abandoned claims, were over.
+    pub forgotten_keys: u64,
     /// What could not be removed this time.
     pub failed: u64,
+}
+
+/// What the ledger says is over, for who looks and does not sweep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Due {
+    /// Images whose deadline has passed, unused or never finished.
+    pub images: i64,
+    /// Places in the bucket where a client could write, and cannot any more.
+    pub uploads: i64,
+    /// Pieces of resumable uploads that are over, or were never finished.
+    pub chunks: i64,
+    /// Blobs that are to be looked at; those that nothing uses go.
+    pub blobs: i64,
+    /// Idempotency keys whose answers, or whose abandoned claims, are over.
+    pub keys: i64,
+    /// Erasures that are not done.
+    pub erasures: i64,
 }
 
 /// Why a sweep stopped; the next one goes on.
@@ -64,8 +90,8 @@ pub enum SweepError {
 }
 
 impl Sweeper {
-    /// A sweeper of this ledger and bucket.
-    pub fn new(db: Db, store: Store, variants: Variants) -> Self {
+    /// A sweeper of this ledger and bucket, and of what this process has in memory, if it serves images.
+    pub fn new(db: Db, store: Store, variants: Option<Variants>) -> Self {
         Self { db, store, variants }
     }
 
@@ -89,9 +115,26 @@ impl Sweeper {
         let mut swept = Swept::default();
         self.erase(now_micros, &mut swept).await?;
         self.images(now_micros, &mut swept).await?;
+        // Chunks before uploads: an upload is forgotten once it has none.
+        self.chunks(now_micros, &mut swept).await?;
         self.uploads(now_micros, &mut swept).await?;
         self.blobs(now_micros, &mut swept).await?;
+        self.keys(now_micros, &mut swept).await?;
         Ok(swept)
+    }
+
+    /// Counts what [`Sweeper::sweep`] would take on, and changes nothing. It may take more: what ends an
+    /// image lets go of its blob.
+    pub async fn due(&self, now_micros: i64) -> Result<Due, DbError> {
+        let conn = &mut self.db.read().await?;
+        Ok(Due {
+            images: images::count_due(conn, now_micros).await?,
+            uploads: uploads::count_due(conn, clock::before(now_micros, UPLOAD_SLACK_SECS)).await?,
+            chunks: chunks::count_due(conn, now_micros).await?,
+            blobs: blobs::count_due(conn, now_micros).await?,
+            keys: idempotency::count_due(conn, now_micros).await?,
+            erasures: erasures::count_running(conn).await?,
+        })
     }
 
     /// Removes one blob if nothing uses it: what was let go a moment ago need not wait.
@@ -145,8 +188,15 @@ impl Sweeper {
             images::abandon(&mut tx, image, now_micros).await?
         };
         tx.commit().await?;
-        self.variants.forget(image);
+        self.forget(image);
         Ok(ended)
+    }
+
+    /// Drops what memory holds of an image that is gone.
+    pub(super) fn forget(&self, image: ImageId) {
+        if let Some(variants) = &self.variants {
+            variants.forget(image);
+        }
     }
 
     async fn uploads(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
@@ -155,7 +205,7 @@ impl Sweeper {
             let due = uploads::due(&mut self.db.read().await?, ended, BATCH).await?;
             let before = swept.cleared_uploads;
             for upload in due {
-                match self.end_upload(&upload).await {
+                match self.end_upload(&upload, now_micros).await {
                     Ok(()) => swept.cleared_uploads += 1,
                     Err(error) => swept.fail(&error),
                 }
@@ -167,18 +217,65 @@ impl Sweeper {
         Ok(())
     }
 
-    async fn end_upload(&self, upload: &UploadRow) -> Result<(), SweepError> {
-        self.clear_incoming(upload).await?;
+    async fn end_upload(&self, upload: &UploadRow, now_micros: i64) -> Result<(), SweepError> {
+        self.clear(upload, now_micros).await?;
         let mut tx = self.db.begin().await?;
         uploads::forget(&mut tx, upload.image).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Removes whatever lies under an upload's incoming key.
-    pub async fn clear_incoming(&self, upload: &UploadRow) -> Result<(), SweepError> {
-        self.store.delete(&[Object::incoming(&upload.incoming, upload.format.content_type())]).await?;
+    /// Removes what has landed of an upload that is over: whatever lies under its incoming key, and the
+    /// chunks that were let go.
+    pub async fn clear(&self, upload: &UploadRow, now_micros: i64) -> Result<(), SweepError> {
+        match &upload.landing {
+            Landing::Incoming(incoming) => self.store.delete(&[incoming_object(&incoming.key)]).await?,
+            Landing::Chunks { .. } => {
+                let due = chunks::due_of(&mut self.db.read().await?, upload.image, now_micros).await?;
+                let sweeping = stream::iter(due).map(async |key| self.sweep_chunk(&key, now_micros).await);
+                sweeping.buffer_unordered(CHUNKS_AT_ONCE).try_for_each(async |_| Ok(())).await?;
+            }
+        }
         Ok(())
+    }
+
+    async fn chunks(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        for _ in 0..MAX_BATCHES {
+            let due = chunks::due(&mut self.db.read().await?, now_micros, BATCH).await?;
+            let before = swept.removed_chunks;
+            for key in due {
+                match self.sweep_chunk(&key, now_micros).await {
+                    Ok(removed) => swept.removed_chunks += u64::from(removed),
+                    Err(error) => swept.fail(&error),
+                }
+            }
+            if swept.removed_chunks == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes one chunk of an upload if it was let go, or its write has taken too long.
+    pub async fn sweep_chunk(&self, key: &BlobKey, now_micros: i64) -> Result<bool, SweepError> {
+        let mut tx = self.db.begin().await?;
+        let dying = chunks::release(&mut tx, key, now_micros).await?;
+        tx.commit().await?;
+        if !dying {
+            return Ok(false);
+        }
+        let object = incoming_object(key);
+        self.store.delete(std::slice::from_ref(&object)).await?;
+        if self.store.head(&object).await?.is_some() {
+            // The row stays, so that the object is not forgotten.
+            return Err(SweepError::StillThere(key.clone()));
+        }
+        let mut tx = self.db.begin().await?;
+        if let Some(owner) = chunks::forget(&mut tx, key).await? {
+            erasures::add_verified(&mut tx, &owner, 1).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
     }
 
     async fn blobs(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
@@ -197,6 +294,23 @@ impl Sweeper {
         }
         Ok(())
     }
+
+    async fn keys(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        for _ in 0..MAX_BATCHES {
+            let mut tx = self.db.begin().await?;
+            let forgotten = idempotency::forget_due(&mut tx, now_micros, KEYS_BATCH).await?;
+            tx.commit().await?;
+            swept.forgotten_keys += forgotten;
+            if forgotten == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn incoming_object(key: &BlobKey) -> ObjectName {
+    ObjectName { kind: Kind::Incoming, key: key.clone() }
 }
 
 impl Swept {

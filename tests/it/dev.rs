@@ -32,7 +32,7 @@ async fn its_data_survives_a_restart() {
     let link = app.link("alice", &image, "width=32").await;
     let path = link.strip_prefix(&app.url).unwrap().to_owned();
     let token = app.token("alice").await;
-    let app = TestApp::start_on(app.kill(), &[]);
+    let app = app.restart();
     app.get(&path).send().await.expect(200);
     let bearer = format!("Bearer {token}");
     app.get(&format!("/v1/images/{image}")).header("authorization", &bearer).send().await.expect(200);

@@ -18,7 +18,6 @@ use pinhole::{
     clock,
     config::{Config, Secret},
     db::{Db, DbError},
-    store::Kind,
     work::Sweeper,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -122,8 +121,9 @@ impl Person {
         // Few pictures, so that one user often uploads the same again.
         let photo = jpeg(160, 120, random.random_range(0..24));
         match random.random_range(0..200) {
-            0..50 => self.upload(app, photo).await,
-            50..90 => self.upload_presigned(app, photo, random.random()).await,
+            0..35 => self.upload(app, photo).await,
+            35..60 => self.upload_resumable(app, photo, random).await,
+            60..90 => self.upload_presigned(app, photo, random.random()).await,
             90..120 => self.post_with_files(app, photo).await,
             120..150 => self.attach(app, random).await,
             150..174 => self.delete_image(app, random).await,
@@ -152,6 +152,27 @@ impl Person {
         let image = grant["image_id"].as_str().unwrap().to_owned();
         let complete = self.request(app, "POST", &format!("/v1/uploads/{image}/complete"));
         send(complete, 201).await?;
+        self.keep(image, photo);
+        Ok(())
+    }
+
+    /// In two pieces by tus.
+    async fn upload_resumable(
+        &mut self,
+        app: &TestApp,
+        photo: Vec<u8>,
+        random: &mut StdRng,
+    ) -> Result<(), CutOff> {
+        let tus = |method: &str, path: &str| self.request(app, method, path).header("tus-resumable", "1.0.0");
+        let create = tus("POST", "/v1/tus").header("upload-length", &photo.len().to_string());
+        let path = send(create, 201).await?.header("location").to_owned();
+        let cut = random.random_range(1..photo.len());
+        for (offset, piece) in [(0, &photo[..cut]), (cut, &photo[cut..])] {
+            let patch = tus("PATCH", &path).header("upload-offset", &offset.to_string());
+            let patch = patch.header("content-type", "application/offset+octet-stream").body(piece.to_vec());
+            send(patch, 204).await?;
+        }
+        let image = path.rsplit('/').next().unwrap().to_owned();
         self.keep(image, photo);
         Ok(())
     }
@@ -315,7 +336,7 @@ async fn what_was_acknowledged_survives_and_nothing_is_left_behind() {
             app.erased(receipt).await;
         }
     }
-    let (rows, objects) = (rows(&app).await.unwrap(), objects(&app).await);
+    let (rows, objects) = (rows(&app).await.unwrap(), app.objects().await);
     println!("then: {} rows, {} objects", rows.len(), objects.len());
     assert_eq!(objects.difference(&rows).collect::<Vec<_>>(), Vec::<&String>::new(), "objects without a row");
     assert_eq!(
@@ -336,28 +357,12 @@ async fn sweeper(app: &TestApp) -> Sweeper {
 async fn rows(app: &TestApp) -> Result<BTreeSet<String>, DbError> {
     let Db::Sqlite { read, .. } = app.ledger().await else { unreachable!("the tests run on SQLite") };
     let keys = "SELECT 'raw/' || key FROM blobs UNION SELECT 'originals/' || key FROM blobs
-                UNION SELECT 'incoming/' || incoming_key FROM uploads";
+                UNION SELECT 'incoming/' || incoming_key FROM uploads WHERE incoming_key IS NOT NULL
+                UNION SELECT 'incoming/' || key FROM upload_chunks";
     let keys: Vec<(String,)> = sqlx::query_as(keys).fetch_all(&read).await?;
     let broken = "SELECT i.id FROM images i LEFT JOIN blobs b ON b.key = i.blob_key AND b.state = 'live'
                   WHERE i.state = 'ready' AND b.key IS NULL";
     let broken: Vec<(String,)> = sqlx::query_as(broken).fetch_all(&read).await?;
     assert_eq!(broken, [], "images without bytes");
     Ok(keys.into_iter().map(|(key,)| key).collect())
-}
-
-/// The key of every object that is there.
-async fn objects(app: &TestApp) -> BTreeSet<String> {
-    let (store, mut keys) = (app.store(), BTreeSet::new());
-    for kind in Kind::ALL {
-        let mut after = String::new();
-        loop {
-            let page = store.list(kind.prefix(), &after, 1000).await.unwrap();
-            keys.extend(page.objects.into_iter().map(|object| object.key));
-            match page.next {
-                Some(next) => after = next,
-                None => break,
-            }
-        }
-    }
-    keys
 }

@@ -4,14 +4,21 @@
 
 mod access;
 mod api;
+mod credentials;
 mod delivery;
 mod dev;
 mod durability;
 mod files;
 mod hostile;
+mod idempotency;
+mod options;
 mod pictures;
 mod readme;
 mod referee;
+mod serve;
 mod support;
+mod sweep;
+mod tus;
+mod tus_client;
 mod upload;
 mod ways_in;

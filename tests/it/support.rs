@@ -1,12 +1,12 @@
 //! The program as a test meets it: the real binary on free ports, and a client to talk to it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     error::Error,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,7 +22,9 @@ use hyper_util::{
 use pinhole::{
     config::Secret,
     db::Db,
-    store::{self, Store},
+    id::BlobKey,
+    identity::service_key_hash,
+    store::{self, Credentials, Store},
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -30,27 +32,30 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    runtime::Runtime,
 };
 
 use crate::files;
 
-/// The service key of `dev`.
+/// The service key of `dev`, and of every [`TestApp::serve`].
 pub const SERVICE_KEY: &str = "dev-service-key";
 /// An id as it would be, of nothing.
 pub const NEVER_THERE: &str = "01890000-0000-7000-8000-000000000000";
 /// Nothing that a test waits for takes longer than this.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running `pinhole dev`; killed when dropped.
+/// A running `pinhole dev` or `pinhole serve`; killed when dropped.
 pub struct TestApp {
     /// `http://127.0.0.1:…` of API, images and demo page.
     pub url: String,
-    /// The same of the embedded bucket.
+    /// The same of the bucket.
     pub s3_url: String,
     /// The same of the operations listener.
     pub ops_url: String,
     child: Child,
     data: Option<TempDir>,
+    /// What a `pinhole serve` stores in; a `pinhole dev` brings its own.
+    bucket: Option<Arc<Bucket>>,
     client: Client<HttpConnector, Full<Bytes>>,
     tokens: Mutex<HashMap<String, String>>,
 }
@@ -65,19 +70,179 @@ pub fn dev_command(data: &Path) -> Command {
     command
 }
 
+/// A bucket, and what opens it.
+pub struct Bucket {
+    pub endpoint: String,
+    pub region: String,
+    pub name: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    /// The `pinhole dev` whose bucket it is.
+    pub dev: Option<TestApp>,
+}
+
+impl Bucket {
+    /// The bucket of a `pinhole dev` that runs as long as this lives. Its rules let pages of that dev
+    /// upload.
+    pub fn of_dev() -> Arc<Self> {
+        let dev = TestApp::start_dev(tempfile::tempdir().unwrap(), &[]);
+        Arc::new(Self {
+            endpoint: dev.s3_url.clone(),
+            region: "us-east-1".to_owned(),
+            name: "pinhole".to_owned(),
+            access_key_id: "pinhole-dev".to_owned(),
+            secret_access_key: dev.secret("s3_secret_key"),
+            dev: Some(dev),
+        })
+    }
+
+    /// A new bucket on the real S3 server that `tests/with-garage` started, if it did.
+    fn external() -> Option<Arc<Self>> {
+        let said = |name| std::env::var_os(format!("PINHOLE_TEST_S3_{name}"))?.into_string().ok();
+        let bucket = Self {
+            endpoint: said("ENDPOINT")?,
+            region: said("REGION")?,
+            name: format!("test-{}", BlobKey::random()),
+            access_key_id: said("ACCESS_KEY_ID")?,
+            secret_access_key: said("SECRET_ACCESS_KEY")?,
+            dev: None,
+        };
+        // Made by another thread: the test's own may be a runtime's already.
+        let store = bucket.store();
+        let made = std::thread::spawn(|| {
+            Runtime::new().unwrap().block_on(async move { store.ensure_bucket().await })
+        });
+        made.join().unwrap().unwrap();
+        Some(Arc::new(bucket))
+    }
+
+    /// The bucket, as the program itself reaches it.
+    fn store(&self) -> Store {
+        Store::connect(&store::Settings {
+            endpoint: Some(self.endpoint.clone()),
+            public_endpoint: None,
+            region: self.region.clone(),
+            bucket: self.name.clone(),
+            credentials: Credentials::keys(
+                &self.access_key_id,
+                &Secret::new(self.secret_access_key.clone()),
+                None,
+            ),
+            force_path_style: true,
+            operation_timeout: PATIENCE,
+        })
+    }
+}
+
+/// The command of a `pinhole serve` on free ports, a SQLite file in `data` and a bucket, with a clean
+/// environment. As much is allowed as in `dev`. What the settings are is in `pinhole.toml`.
+pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
+    let secrets = json!({
+        "jwt_secret": "a secret for tests that is long enough",
+        "link_key": format!("test:{}", URL_SAFE_NO_PAD.encode([7; 32])),
+    });
+    std::fs::write(data.join("secrets.json"), secrets.to_string()).unwrap();
+    let settings = format!(
+        r#"
+            follows = "open"
+            [server]
+            listen = "127.0.0.1:0"
+            ops_listen = "127.0.0.1:0"
+            [database]
+            url = "sqlite:{data}/pinhole.db"
+            [bucket]
+            endpoint = "{endpoint}"
+            region = "{region}"
+            name = "{name}"
+            access_key_id = "{access_key_id}"
+            secret_access_key = "{secret_access_key}"
+            path_style = true
+            [auth]
+            jwt_secret = {jwt_secret}
+            service_key_hashes = ["{service_key_hash}"]
+            [links]
+            keys = [{link_key}]
+            [transform]
+            unsigned = "any"
+        "#,
+        data = data.display(),
+        endpoint = bucket.endpoint,
+        region = bucket.region,
+        name = bucket.name,
+        access_key_id = bucket.access_key_id,
+        secret_access_key = bucket.secret_access_key,
+        jwt_secret = secrets["jwt_secret"],
+        link_key = secrets["link_key"],
+        service_key_hash = service_key_hash(SERVICE_KEY),
+    );
+    let file = data.join("pinhole.toml");
+    std::fs::write(&file, settings).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").arg("serve").arg("--config").arg(file);
+    command
+}
+
 impl TestApp {
+    /// Starts `pinhole serve` on an empty SQLite file and the bucket of a `pinhole dev` of its own.
+    pub fn serve() -> Self {
+        Self::serve_with(&[])
+    }
+
+    /// The same, with settings from the environment.
+    pub fn serve_with(env: &[(&str, &str)]) -> Self {
+        Self::serve_on(tempfile::tempdir().unwrap(), &Bucket::of_dev(), env)
+    }
+
+    /// The same on a data folder that may have been used before, and a bucket.
+    pub fn serve_on(data: TempDir, bucket: &Arc<Bucket>, env: &[(&str, &str)]) -> Self {
+        let mut command = serve_command(data.path(), bucket);
+        command.envs(env.iter().copied());
+        Self::serve_by(command, data, bucket)
+    }
+
+    /// Starts a `pinhole serve` by its command.
+    pub fn serve_by(mut command: Command, data: TempDir, bucket: &Arc<Bucket>) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let ready = lines.find(|line| line.starts_with("pinhole serve is ready:")).expect("it starts");
+        let said = |name: &str| {
+            let word = ready.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            word.unwrap_or_else(|| panic!("no {name} in {ready}")).to_owned()
+        };
+        Self {
+            url: said("listen"),
+            s3_url: bucket.endpoint.clone(),
+            ops_url: said("ops"),
+            child,
+            data: Some(data),
+            bucket: Some(Arc::clone(bucket)),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            tokens: Mutex::default(),
+        }
+    }
+
+    /// What this `pinhole serve` stores in.
+    pub fn bucket(&self) -> Arc<Bucket> {
+        Arc::clone(self.bucket.as_ref().expect("a pinhole serve"))
+    }
+
     /// Starts on an empty data folder.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts on an empty data folder, with settings from the environment.
+    /// Starts on an empty data folder, with settings from the environment: `pinhole dev`, or
+    /// `pinhole serve` on the real S3 server that `tests/with-garage` started.
     pub fn start_with(env: &[(&str, &str)]) -> Self {
-        Self::start_on(tempfile::tempdir().unwrap(), env)
+        let data = tempfile::tempdir().unwrap();
+        match Bucket::external() {
+            Some(bucket) => Self::serve_on(data, &bucket, env),
+            None => Self::start_dev(data, env),
+        }
     }
 
-    /// Starts on a data folder that may have been used before.
-    pub fn start_on(data: TempDir, env: &[(&str, &str)]) -> Self {
+    /// Starts `pinhole dev` on a data folder that may have been used before.
+    pub fn start_dev(data: TempDir, env: &[(&str, &str)]) -> Self {
         let mut command = dev_command(data.path());
         let mut child = command.envs(env.iter().copied()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -93,6 +258,7 @@ impl TestApp {
             ops_url: address_after("operations"),
             child,
             data: Some(data),
+            bucket: None,
             client: Client::builder(TokioExecutor::new()).build_http(),
             tokens: Mutex::default(),
         }
@@ -124,7 +290,16 @@ impl TestApp {
 
     /// `kill -9`, and a start on what is left.
     pub fn restart(self) -> Self {
-        Self::start_on(self.kill(), &[])
+        self.restart_with(&[])
+    }
+
+    /// The same, with settings from the environment.
+    pub fn restart_with(self, env: &[(&str, &str)]) -> Self {
+        let bucket = self.bucket.clone();
+        match (self.kill(), bucket) {
+            (data, Some(bucket)) => Self::serve_on(data, &bucket, env),
+            (data, None) => Self::start_dev(data, env),
+        }
     }
 
     /// Sends a signal by name, such as `TERM`.
@@ -148,6 +323,7 @@ impl TestApp {
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            patience: PATIENCE,
         }
     }
 
@@ -159,8 +335,11 @@ impl TestApp {
         self.request("POST", path)
     }
 
-    /// The token of a demo user.
+    /// The token of a demo user: a session of `dev`, or minted here as the app of a `serve` would.
     pub async fn token(&self, user: &str) -> String {
+        if self.bucket.is_some() {
+            return user_token(&self.secret("jwt_secret"), user);
+        }
         if let Some(token) = self.tokens.lock().unwrap().get(user) {
             return token.clone();
         }
@@ -251,17 +430,28 @@ impl TestApp {
 
     /// The bucket, as the program itself reaches it.
     pub fn store(&self) -> Store {
-        Store::connect(&store::Settings {
-            endpoint: Some(self.s3_url.clone()),
-            public_endpoint: None,
+        let embedded = || Bucket {
+            endpoint: self.s3_url.clone(),
             region: "us-east-1".to_owned(),
-            bucket: "pinhole".to_owned(),
+            name: "pinhole".to_owned(),
             access_key_id: "pinhole-dev".to_owned(),
-            secret_access_key: Secret::new(self.secret("s3_secret_key")),
-            session_token: None,
-            force_path_style: true,
-            operation_timeout: PATIENCE,
-        })
+            secret_access_key: self.secret("s3_secret_key"),
+            dev: None,
+        };
+        self.bucket.as_ref().map_or_else(|| embedded().store(), |bucket| bucket.store())
+    }
+
+    /// The key of every object in the bucket.
+    pub async fn objects(&self) -> BTreeSet<String> {
+        let (store, mut keys, mut after) = (self.store(), BTreeSet::new(), String::new());
+        loop {
+            let page = store.list("", &after, 1000).await.unwrap();
+            keys.extend(page.objects.into_iter().map(|object| object.key));
+            match page.next {
+                Some(next) => after = next,
+                None => return keys,
+            }
+        }
     }
 
     /// The ledger, opened beside the program.
@@ -312,6 +502,7 @@ pub struct TestRequest<'a> {
     url: String,
     headers: HeaderMap,
     body: Bytes,
+    patience: Duration,
 }
 
 impl TestRequest<'_> {
@@ -340,6 +531,12 @@ impl TestRequest<'_> {
         self
     }
 
+    /// Waits longer for the answer than is usual.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     pub async fn send(self) -> Reply {
         self.try_send().await.unwrap()
     }
@@ -356,7 +553,7 @@ impl TestRequest<'_> {
             let body = body.collect().await?.to_bytes();
             Ok(Reply { status: parts.status, headers: parts.headers, body })
         };
-        tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")
+        tokio::time::timeout(self.patience, answer).await.expect("an answer in time")
     }
 }
 
@@ -445,6 +642,14 @@ pub fn now_secs() -> u64 {
 pub fn hmac_sha256(key: &[u8], text: &str) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text);
     URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+}
+
+/// A user's token, good for an hour (RFC 7519, HS256).
+pub fn user_token(secret: &str, user: &str) -> String {
+    let claims = json!({"sub": user, "exp": now_secs() + 3600}).to_string();
+    let signed =
+        [r#"{"alg":"HS256","typ":"JWT"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+    format!("{signed}.{}", hmac_sha256(secret.as_bytes(), &signed))
 }
 
 /// A picture with some structure: `width` × `height`, different for every `seed`.

@@ -480,7 +480,7 @@ async fn what_was_answered_with_201_survives_a_crash() {
     let app = TestApp::start();
     let bytes = files::file_with_secrets("jpeg", 1);
     let image = app.upload("alice", bytes.clone()).await;
-    let app = TestApp::start_on(app.kill(), &[]);
+    let app = app.restart();
     let raw = app.get(&format!("/i/{image}/raw")).user("alice").await.send().await.expect(200);
     assert_eq!(raw.body, bytes);
     app.get(&format!("/i/{image}/w=32")).user("alice").await.send().await.expect(200);

@@ -6,26 +6,14 @@ use serde_json::{Value, json};
 
 use crate::{
     files,
-    support::{Reply, TestApp, jpeg, png},
+    support::{PATIENCE, Reply, TestApp, jpeg, png},
 };
 
 const FORM: &str = "multipart/form-data; boundary=x-boundary-x";
 
-/// How many objects the bucket holds, whatever they are: one file each.
-fn objects(app: &TestApp) -> usize {
-    let mut count = 0;
-    let mut folders = vec![app.data().join("bucket")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(entry.path());
-            } else if entry.metadata().unwrap().len() > 0 && !entry.path().ends_with("cors.xml") {
-                count += 1;
-            }
-        }
-    }
-    count
+/// How many objects the bucket holds, whatever they are.
+async fn objects(app: &TestApp) -> usize {
+    app.objects().await.len()
 }
 
 /// A part of a form: its header and its content.
@@ -125,19 +113,19 @@ async fn equal_uploads_of_one_owner_are_stored_once() {
     let app = TestApp::start();
     let photo = jpeg(64, 48, 1);
     let first = app.upload("alice", photo.clone()).await;
-    let stored = objects(&app);
+    let stored = objects(&app).await;
     let second = app.upload("alice", photo.clone()).await;
     assert_ne!(first, second);
-    assert_eq!(objects(&app), stored, "the same bytes again");
+    assert_eq!(objects(&app).await, stored, "the same bytes again");
     let bobs = app.upload("bob", photo.clone()).await;
-    assert_eq!(objects(&app), stored + 2, "another owner's are his own");
+    assert_eq!(objects(&app).await, stored + 2, "another owner's are his own");
 
     // Each goes by itself; the bytes go with the last.
     app.request("DELETE", &format!("/v1/images/{first}")).user("alice").await.send().await.expect(204);
     let raw = app.get(&format!("/i/{second}/raw")).user("alice").await.send().await.expect(200);
     assert_eq!(raw.body, photo);
     app.request("DELETE", &format!("/v1/images/{second}")).user("alice").await.send().await.expect(204);
-    assert_eq!(objects(&app), stored, "bob's are left");
+    assert_eq!(objects(&app).await, stored, "bob's are left");
     let raw = app.get(&format!("/i/{bobs}/raw")).user("bob").await.send().await.expect(200);
     assert_eq!(raw.body, photo);
     // And can come again.
@@ -248,9 +236,22 @@ async fn the_bucket_takes_nothing_but_what_was_granted() {
 }
 
 #[tokio::test]
+async fn a_grant_that_ran_out_is_worth_nothing() {
+    let app = TestApp::start_with(&[("PINHOLE_UPLOAD__GRANT_SECS", "1")]);
+    let photo = jpeg(64, 48, 1);
+    for method in METHODS {
+        let granted = grant(&app, "alice", announced(method, &photo)).await.expect(201).json();
+        tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+        let status = send(&app, &granted, &photo, |_| {}).await;
+        assert!((400..500).contains(&status), "{method}: {status}");
+        complete(&app, "alice", &granted).await.expect_problem(409, "upload_missing");
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_are_not_what_was_promised_are_refused_and_removed() {
     let app = TestApp::start();
-    let before = objects(&app);
+    let before = objects(&app).await;
     let html = b"<!doctype html><script>alert(1)</script>".to_vec();
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>".to_vec();
     let cut = jpeg(64, 48, 1)[..300].to_vec();
@@ -264,7 +265,7 @@ async fn bytes_that_are_not_what_was_promised_are_refused_and_removed() {
             app.get(&path).user("alice").await.send().await.expect(404);
         }
     }
-    assert_eq!(objects(&app), before, "nothing is left");
+    assert_eq!(objects(&app).await, before, "nothing is left");
 }
 
 #[tokio::test]
@@ -295,9 +296,9 @@ async fn an_upload_is_its_owners_alone() {
     complete(&app, "bob", &granted).await.expect_problem(404, "not_found");
     app.request("DELETE", &path).user("bob").await.send().await.expect_problem(404, "not_found");
     app.post(&format!("{path}/complete")).send().await.expect_problem(401, "unauthenticated");
-    let before = objects(&app);
+    let before = objects(&app).await;
     app.request("DELETE", &path).user("alice").await.send().await.expect(204);
-    assert_eq!(objects(&app), before - 1, "what was sent is removed");
+    assert_eq!(objects(&app).await, before - 1, "what was sent is removed");
     complete(&app, "alice", &granted).await.expect_problem(404, "not_found");
     app.request("DELETE", &path).user("alice").await.send().await.expect_problem(404, "not_found");
 }
@@ -327,16 +328,16 @@ async fn a_grant_that_cannot_be_kept_is_not_given() {
 async fn what_nobody_uses_is_swept_out_of_ledger_and_bucket() {
     let app =
         TestApp::start_with(&[("PINHOLE_UPLOAD__UNATTACHED_SECS", "1"), ("PINHOLE_UPLOAD__SWEEP_SECS", "1")]);
-    let before = objects(&app);
+    let before = objects(&app).await;
     let attached = app.upload("alice", jpeg(64, 48, 1)).await;
     app.create_post("alice", "public", &[&attached]).await;
     app.upload("alice", jpeg(64, 48, 2)).await;
     // Until the sweeper comes by.
-    let mut left = objects(&app);
+    let mut left = objects(&app).await;
     let patience = std::time::Instant::now();
     while left != before + 2 && patience.elapsed() < crate::support::PATIENCE {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        left = objects(&app);
+        left = objects(&app).await;
     }
     assert_eq!(left, before + 2, "the attached image's two objects");
     app.get(&format!("/i/{attached}/original")).send().await.expect(200);
@@ -346,7 +347,7 @@ async fn what_nobody_uses_is_swept_out_of_ledger_and_bucket() {
 async fn an_erased_user_leaves_nothing() {
     let app = TestApp::start();
     app.set_follows("bob", "alice", true).await;
-    let before = objects(&app);
+    let before = objects(&app).await;
     let photo = jpeg(64, 48, 1);
     let image = app.upload("alice", photo.clone()).await;
     let post = app.create_post("alice", "public", &[&image]).await;
@@ -390,8 +391,14 @@ async fn an_erased_user_leaves_nothing() {
     assert_eq!(receipt["verified_gone"], 2, "{receipt}");
     assert!(receipt["done_at"].is_string());
     let path = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
-    app.get(&path).user("bob").await.send().await.expect(403);
-    assert_eq!(objects(&app), before + 2, "bob's own copy is all there is");
+    let own = app.get(&path).user("alice").await.send().await.expect(200).json();
+    assert_eq!(own, receipt, "his token is good for this, and for nothing else");
+    app.get(&path).user("bob").await.send().await.expect_problem(404, "not_found");
+    app.get(&path).send().await.expect_problem(401, "unauthenticated");
+    let other = format!("/v1/erasures/{}", crate::support::NEVER_THERE);
+    app.get(&other).user("alice").await.send().await.expect_problem(401, "unauthenticated");
+    app.get(&other).user("bob").await.send().await.expect_problem(404, "not_found");
+    assert_eq!(objects(&app).await, before + 2, "bob's own copy is all there is");
     app.get(&format!("/i/{bobs}/raw")).user("bob").await.send().await.expect(200);
     app.get(&format!("/v1/posts/{post}")).send().await.expect(404);
 
@@ -413,6 +420,7 @@ async fn a_quota_is_held_by_every_way_in() {
     let third =
         app.post("/v1/images").user("alice").await.header("content-type", "image/jpeg").body(jpeg(64, 48, 3));
     third.send().await.expect_problem(403, "quota_exceeded");
+    grant(&app, "alice", announced("put", &photo)).await.expect_problem(403, "quota_exceeded");
     let parts = [text("visibility", "public"), file("images", &jpeg(64, 48, 4))];
     form(&app, "POST", "/v1/posts", "alice", &parts).await.expect_problem(403, "quota_exceeded");
     app.upload("bob", photo.clone()).await;
@@ -434,22 +442,50 @@ async fn a_form_without_end_costs_no_memory() {
     assert!(grown < 20 << 20, "{grown} bytes");
 }
 
-#[tokio::test]
-async fn large_files_come_in_by_a_form() {
-    let app = TestApp::start();
-    // Noise does not compress, so this is a file of some eight megabytes.
-    let mut seed = 1_u32;
-    let noise = image::RgbImage::from_fn(1700, 1600, |_, _| {
+/// A PNG of noise, which does not compress: three bytes a pixel.
+fn noise(width: u32, height: u32, mut seed: u32) -> Vec<u8> {
+    let noise = image::RgbImage::from_fn(width, height, |_, _| {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let [a, b, c, _] = seed.to_be_bytes();
         image::Rgb([a, b, c])
     });
-    let large = crate::support::encode(&noise, image::ImageFormat::Png);
+    crate::support::encode(&noise, image::ImageFormat::Png)
+}
+
+#[tokio::test]
+async fn large_files_come_in_by_a_form() {
+    let app = TestApp::start();
+    let large = noise(1700, 1600, 1);
     assert!(large.len() > 6 << 20);
     let parts = [text("visibility", "public"), file("images", &large), file("images", &large)];
     let post = form(&app, "POST", "/v1/posts", "alice", &parts).await.expect(201).json();
     let path = format!("/i/{}/raw", post["images"][1]["id"].as_str().unwrap());
     assert_eq!(app.get(&path).user("alice").await.send().await.expect(200).body, large);
+}
+
+/// `PINHOLE_TEST_UPLOADS` says how many there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_uploads_at_once_cost_bounded_memory() {
+    let uploads = std::env::var_os("PINHOLE_TEST_UPLOADS");
+    let uploads: u32 = uploads.map_or(8, |uploads| uploads.to_str().unwrap().parse().unwrap());
+    // Each is another picture, so that none is stored already.
+    let pictures: Vec<Vec<u8>> = (0..uploads).map(|seed| noise(2650, 2650, seed)).collect();
+    assert!(pictures.iter().all(|picture| picture.len() > 20 << 20));
+    let app = TestApp::start();
+    let posts = pictures.into_iter().map(|picture| {
+        let app = &app;
+        async move {
+            let parts = [text("visibility", "public"), file("images", &picture)];
+            let post = app.post("/v1/posts").user("alice").await.header("content-type", FORM);
+            post.body(form_of(&parts)).patience(10 * PATIENCE).send().await.status.as_u16()
+        }
+    });
+    let statuses = futures_util::future::join_all(posts).await;
+    assert!(statuses.iter().all(|status| *status == 201), "{statuses:?}");
+    let peak = app.peak_memory() >> 20;
+    println!("{uploads} uploads of 20 MiB at once, peak memory {peak} MiB");
+    // What the work on two of them takes, and less than half of each file.
+    assert!(peak < 300 + 8 * u64::from(uploads), "{peak} MiB");
 }
 
 #[tokio::test]

@@ -14,9 +14,12 @@ use thiserror::Error;
 
 use crate::config::Secret;
 
+/// The database's file.
+const DATABASE: &str = "pinhole.db";
+
 /// An opened data folder; locked as long as this lives.
 #[derive(Debug)]
-pub(super) struct Dir {
+pub(in crate::cli) struct Dir {
     path: PathBuf,
     secrets: Secrets,
     _lock: File,
@@ -35,9 +38,11 @@ pub(super) struct Secrets {
 
 /// Why a data folder cannot be used.
 #[derive(Debug, Error)]
-pub(super) enum DataError {
+pub(in crate::cli) enum DataError {
     #[error("--data {0}: another pinhole dev is using this folder; stop it, or name another folder")]
     InUse(PathBuf),
+    #[error("--data {0}: no pinhole dev has run here; name its folder")]
+    Absent(PathBuf),
     #[error("--data {0}: {1}")]
     Io(PathBuf, io::Error),
     #[error("{0}: {1}; mend the file, or remove it to have new secrets made")]
@@ -50,7 +55,7 @@ pub(super) fn secrets_path(data: &Path) -> PathBuf {
 
 impl Dir {
     /// Opens the folder, makes it and its secrets when absent, and locks it.
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+    pub(in crate::cli) fn open(path: &Path) -> Result<Self, DataError> {
         let failed = |error| DataError::Io(path.to_owned(), error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let lock = File::create(path.join("lock")).map_err(failed)?;
@@ -67,12 +72,20 @@ impl Dir {
         Ok(Self { path: path.to_owned(), secrets, _lock: lock })
     }
 
+    /// Opens the folder as it was left, and locks it.
+    pub(in crate::cli) fn open_existing(path: &Path) -> Result<Self, DataError> {
+        if !path.join(DATABASE).is_file() || !secrets_path(path).is_file() {
+            return Err(DataError::Absent(path.to_owned()));
+        }
+        Self::open(path)
+    }
+
     pub(super) fn secrets(&self) -> &Secrets {
         &self.secrets
     }
 
-    pub(super) fn database(&self) -> PathBuf {
-        self.path.join("pinhole.db")
+    pub(in crate::cli) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
     }
 
     pub(super) fn bucket(&self) -> PathBuf {

@@ -3,10 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::render::Format;
+use crate::render::{Accepts, Decimal, Format, Options};
 
 fn plan(width: Option<u32>, height: Option<u32>, fit: Fit) -> Plan {
-    Plan { width, height, fit, quality: 80, format: Format::Jpeg, animation: None }
+    Plan { width, height, fit, ..Options::default().plan(Format::Jpeg, Accepts::default()) }
+}
+
+/// What [`super::layout`] makes of a picture that is not trimmed away.
+fn layout(source: Size, plan: &Plan) -> Layout {
+    super::layout(source, plan).unwrap()
 }
 
 fn size(width: u32, height: u32) -> Size {
@@ -152,5 +157,141 @@ proptest! {
         let plan = Plan { fit: Fit::ScaleDown, ..plan };
         let once = layout(source, &plan).output();
         prop_assert_eq!(layout(once, &plan).output(), once);
+    }
+}
+
+/// The size rule over again, in exact fractions and in another way: every candidate size is tried.
+fn by_the_rule(source: Size, plan: &Plan) -> Size {
+    let (w, h) = (i128::from(source.width), i128::from(source.height));
+    // Of all whole numbers the nearest to n·d/m, the larger of two; at least 1.
+    let follow = |n: i128, d: i128, m: i128| {
+        let below = n * d / m;
+        let rest = n * d - below * m;
+        (if 2 * rest >= m { below + 1 } else { below }).max(1)
+    };
+    let asked = (plan.width.map(i128::from), plan.height.map(i128::from));
+    let (width, height) = match (asked, plan.fit) {
+        ((Some(aw), None), fit) if fit.enlarges() || aw <= w => (aw, follow(aw, h, w)),
+        ((None, Some(ah)), fit) if fit.enlarges() || ah <= h => (follow(ah, w, h), ah),
+        ((_, None) | (None, _), _) => (w, h),
+        ((Some(aw), Some(ah)), Fit::Cover | Fit::Pad | Fit::Squeeze) => (aw, ah),
+        ((Some(aw), Some(ah)), Fit::Crop) => (aw.min(w), ah.min(h)),
+        ((Some(aw), Some(ah)), Fit::ScaleDown) if aw >= w && ah >= h => (w, h),
+        // The side whose scale is the smaller binds.
+        ((Some(aw), Some(ah)), _) if aw * h <= ah * w => (aw, follow(aw, h, w)),
+        ((Some(_), Some(ah)), _) => (follow(ah, w, h), ah),
+    };
+    size(width.try_into().unwrap(), height.try_into().unwrap())
+}
+
+fn any_turn() -> impl Strategy<Value = Turn> {
+    (0u8..4, any::<bool>()).prop_map(|(quarters, mirrored)| {
+        Turn::clockwise(quarters).then(if mirrored { Turn::FLIP_H } else { Turn::NONE })
+    })
+}
+
+fn at(x: f64, y: f64) -> Point {
+    Point { x, y }
+}
+
+#[test]
+fn trim_comes_first_then_the_turn_then_the_size() {
+    let trim = Trim::Sides { top: 10, right: 20, bottom: 30, left: 40 };
+    let plan = Plan { trim, turn: Turn::clockwise(1), ..plan(Some(100), None, Fit::ScaleDown) };
+    let laid = layout(size(300, 240), &plan);
+    // 240×200 are left, and lie on their side as 200×240.
+    assert_eq!(laid.size, size(100, 120));
+    // What was at the bottom is on the left, and what was on the left is at the top.
+    assert_eq!(laid.crop, CropBox { left: 30.0, top: 40.0, width: 200.0, height: 240.0 });
+}
+
+#[test]
+fn a_trim_that_leaves_nothing_is_an_error() {
+    let trimmed = |top, right, bottom, left| {
+        let plan =
+            Plan { trim: Trim::Sides { top, right, bottom, left }, ..plan(None, None, Fit::ScaleDown) };
+        super::layout(size(30, 20), &plan).map(|laid| laid.size)
+    };
+    assert_eq!(trimmed(10, 15, 9, 14).unwrap(), size(1, 1));
+    for (top, right, bottom, left) in
+        [(10, 0, 10, 0), (0, 15, 0, 15), (21, 0, 0, 0), (0, 0, 0, u32::MAX), (u32::MAX, 1, u32::MAX, 1)]
+    {
+        assert!(matches!(trimmed(top, right, bottom, left), Err(RenderError::NothingLeft(_))));
+    }
+}
+
+#[test]
+fn gravity_says_what_is_cut_off() {
+    let wide = |x, y| {
+        let gravity = Gravity::At { x, y };
+        let plan = Plan { gravity, ..plan(Some(50), Some(50), Fit::Cover) };
+        let crop = layout(size(300, 100), &plan).crop;
+        (crop.left, crop.top)
+    };
+    assert_eq!(wide(Decimal::ZERO, Decimal::HALF), (0.0, 0.0));
+    assert_eq!(wide(Decimal::ONE, Decimal::HALF), (200.0, 0.0));
+    assert_eq!(wide(Decimal::QUARTER, Decimal::ONE), (50.0, 0.0));
+    let fits = Plan {
+        gravity: Gravity::At { x: Decimal::ONE, y: Decimal::ONE },
+        ..plan(Some(50), Some(50), Fit::Crop)
+    };
+    assert_eq!(layout(size(40, 30), &fits).crop, everything(size(40, 30)));
+}
+
+proptest! {
+    #[test]
+    fn sizes_are_by_the_rule(source in any_size(), plan in any_plan()) {
+        prop_assert_eq!(layout(source, &plan).output(), by_the_rule(source, &plan));
+    }
+
+    #[test]
+    fn small_sizes_are_by_the_rule(
+        w in 1u32..=12, h in 1u32..=12, aw in prop::option::of(1u32..=12), ah in prop::option::of(1u32..=12), fit in any_fit(),
+    ) {
+        let plan = plan(aw, ah, fit);
+        prop_assert_eq!(layout(size(w, h), &plan).output(), by_the_rule(size(w, h), &plan));
+    }
+
+    #[test]
+    fn a_turned_and_trimmed_picture_is_laid_out_like_one_that_was_so(
+        source in any_size(), plan in any_plan(), turn in any_turn(), trims in [0u32..4000, 0u32..4000, 0u32..4000, 0u32..4000],
+    ) {
+        let [top, right, bottom, left] = trims;
+        let options = Plan { turn, trim: Trim::Sides { top, right, bottom, left }, ..plan.clone() };
+        let Ok(laid) = super::layout(source, &options) else {
+            prop_assert!(left + right >= source.width || top + bottom >= source.height);
+            return Ok(());
+        };
+        let rest = turn.size(size(source.width - left - right, source.height - top - bottom));
+        let alone = layout(rest, &plan);
+        prop_assert_eq!((laid.size, laid.canvas), (alone.size, alone.canvas));
+        prop_assert!((laid.crop.width, laid.crop.height) == (alone.crop.width, alone.crop.height));
+        // It lies within what was not trimmed, wherever that has been turned to.
+        let within = turn.before(laid.crop, turn.size(source));
+        let (far, low) = (within.left + within.width, within.top + within.height);
+        let near = |n: u32| f64::from(n) + 1e-6;
+        prop_assert!(within.left >= f64::from(left) - 1e-6 && far <= near(source.width - right));
+        prop_assert!(within.top >= f64::from(top) - 1e-6 && low <= near(source.height - bottom));
+    }
+
+    #[test]
+    fn gravity_moves_the_cut_the_way_it_points(
+        source in any_size(), asked in any_size(),
+        x in 0.0f64..=1.0, y in 0.0f64..=1.0, further in 0.0f64..=1.0, fit in prop::sample::select(vec![Fit::Cover, Fit::Crop]),
+    ) {
+        let plan = plan(Some(asked.width), Some(asked.height), fit);
+        let crop = |x, y| layout_of(everything(source), source, at(x, y), &plan).crop;
+        let (here, there) = (crop(x, y), crop(x + (1.0 - x) * further, y + (1.0 - y) * further));
+        prop_assert!(here.left <= there.left && here.top <= there.top);
+        prop_assert!((here.width, here.height) == (there.width, there.height));
+        prop_assert!(here.left >= 0.0 && here.left + here.width <= f64::from(source.width) + 1e-9);
+        prop_assert!(here.top >= 0.0 && here.top + here.height <= f64::from(source.height) + 1e-9);
+        // The named point is never cut off, and the ends are the picture's own.
+        prop_assert!(here.left <= x * f64::from(source.width) + 1e-9);
+        prop_assert!(here.left + here.width >= x * f64::from(source.width) - 1e-9);
+        let (first, last) = (crop(0.0, 0.0), crop(1.0, 1.0));
+        prop_assert!(first.left == 0.0 && first.top == 0.0);
+        prop_assert!((last.left + last.width - f64::from(source.width)).abs() < 1e-6);
+        prop_assert!((last.top + last.height - f64::from(source.height)).abs() < 1e-6);
     }
 }

@@ -1,15 +1,18 @@
 //! Options with every default resolved: what to make, and the text that names it in caches.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::{Accepts, Fit, FormatChoice, Options};
-use crate::render::Format;
+use super::{Accepts, Colour, Decimal, Fit, FormatChoice, Gravity, Options, Trim};
+use crate::render::{Format, Turn, Watermark};
 
 /// The quality of an answer when none was asked for, 1–100.
 pub const DEFAULT_QUALITY: u8 = 80;
 
 /// Exactly what to make of one source. Requests that must give the same bytes have equal plans.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// The order is that of Cloudflare Images: what is cut off comes first, then the turn, and then
+/// width, height, fit and gravity, which speak of the turned picture.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// Pixels of the answer, `dpr` applied; free when `None`.
     pub width: Option<u32>,
@@ -17,13 +20,27 @@ pub struct Plan {
     pub height: Option<u32>,
     /// How the picture meets the box.
     pub fit: Fit,
+    /// Which part is kept; always the centre where the fit cuts nothing off.
+    pub gravity: Gravity,
     /// 1–100; always the default for PNG and GIF, where it changes nothing.
     pub quality: u8,
     /// The format of the answer.
     pub format: Format,
+    /// What the picture is laid on; `None` leaves transparency as it is.
+    pub background: Option<Colour>,
+    /// The radius in pixels of the answer; 0 for none.
+    pub blur: u8,
+    /// 0 for none, to 10.
+    pub sharpen: Decimal,
+    /// Flip and rotation in one.
+    pub turn: Turn,
+    /// What is cut off the upright picture, in its own pixels, `dpr` applied.
+    pub trim: Trim,
     /// The format of the answer when the source turns out to be an animation; without one, its
     /// first frame is shown.
     pub animation: Option<Format>,
+    /// What is drawn over the finished picture.
+    pub watermark: Option<Arc<Watermark>>,
 }
 
 impl Options {
@@ -37,16 +54,29 @@ impl Options {
             Some(FormatChoice::Auto) => Format::Jpeg,
             None => Format::Webp,
         };
+        let fit = self.effective_fit();
+        let flip = self.flip.map_or(Turn::NONE, super::Flip::turn);
+        let trim = self.trim.unwrap_or(Trim::NONE);
         Plan {
             width: self.width.map(|side| self.device_pixels(side)),
             height: self.height.map(|side| self.device_pixels(side)),
-            fit: self.effective_fit(),
+            fit,
+            gravity: match fit {
+                Fit::Cover | Fit::Crop => self.gravity.unwrap_or(Gravity::CENTER),
+                _ => Gravity::CENTER,
+            },
             quality: match format {
                 Format::Jpeg | Format::Webp | Format::Avif => self.quality.unwrap_or(DEFAULT_QUALITY),
                 Format::Png | Format::Gif => DEFAULT_QUALITY,
             },
             format,
+            background: self.effective_background(fit, format),
+            blur: self.blur.unwrap_or(0),
+            sharpen: self.sharpen.unwrap_or(Decimal::ZERO),
+            turn: flip.then(self.rotate.map_or(Turn::NONE, super::Rotate::turn)),
+            trim: self.dpr.map_or(trim, |dpr| trim.times(dpr)),
             animation: self.animation(source, format),
+            watermark: self.watermark.clone(),
         }
     }
 
@@ -67,21 +97,40 @@ impl Options {
             _ => Fit::ScaleDown,
         }
     }
+
+    /// White is behind what was asked for without a colour where there must be one, and behind a
+    /// colour that shows through where nothing may.
+    fn effective_background(&self, fit: Fit, format: Format) -> Option<Colour> {
+        let opaque = format == Format::Jpeg;
+        match self.background {
+            Some(colour) if opaque => Some(colour.over_white()),
+            None if opaque || fit == Fit::Pad => Some(Colour::WHITE),
+            colour => colour,
+        }
+    }
 }
 
 /// Stable text for cache keys: every field, always, in one order.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |side: Option<u32>| side.map_or_else(|| "auto".to_owned(), |n| n.to_string());
-        let animation = self.animation.map_or("none", Format::name);
         write!(
             f,
-            "width={},height={},fit={},quality={},format={},animation={animation}",
+            "width={},height={},fit={},gravity={},quality={},format={},background={},blur={},sharpen={},\
+             turn={},trim={},animation={},watermark={}",
             side(self.width),
             side(self.height),
             self.fit,
+            self.gravity,
             self.quality,
             self.format,
+            self.background.map_or_else(|| "none".to_owned(), |colour| colour.to_string()),
+            self.blur,
+            self.sharpen,
+            self.turn,
+            self.trim,
+            self.animation.map_or("none", Format::name),
+            self.watermark.as_ref().map_or("none", |watermark| watermark.fingerprint()),
         )
     }
 }

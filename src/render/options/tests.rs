@@ -3,10 +3,28 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::render::Format;
+use crate::render::{Format, WatermarkSettings, samples};
+
+/// Two watermarks, and presets that use them.
+fn catalogue() -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    let file = samples::png(&samples::quadrants(4, 4).into(), None);
+    for name in ["logo", "seal"] {
+        catalogue
+            .add_watermark(name, Watermark::new(name, &file, WatermarkSettings::default()).unwrap())
+            .unwrap();
+    }
+    catalogue.add_preset("thumb", "fit=cover,h=96,w=96").unwrap();
+    catalogue.add_preset("signed", "w=640,watermark=logo,f=auto").unwrap();
+    catalogue
+}
+
+fn parse(text: &str) -> Result<Rendition, BadOptions> {
+    Rendition::parse(text, &catalogue())
+}
 
 fn variant(text: &str) -> Options {
-    match Rendition::parse(text).unwrap() {
+    match parse(text).unwrap() {
         Rendition::Variant(options) => options,
         other => unreachable!("{text} is {other:?}"),
     }
@@ -27,8 +45,30 @@ fn canonical_text_is_long_names_in_table_order() {
         ("dpr=0.1000,width=80", "width=80,dpr=0.1"),
         ("dpr=1.0001", "dpr=1.0001"),
         ("quality=100,format=webp", "quality=100,format=webp"),
+        ("bg=FF8800FF,w=1", "width=1,background=ff8800"),
+        ("bg=00000000", "background=00000000"),
+        ("g=0.50x0.5", "gravity=center"),
+        ("g=center", "gravity=center"),
+        ("g=0x0.5000", "gravity=left"),
+        ("g=1.0x0.5", "gravity=right"),
+        ("gravity=0.5x0", "gravity=top"),
+        ("g=0.5x1", "gravity=bottom"),
+        ("g=0.250x1", "gravity=0.25x1"),
+        ("g=auto", "gravity=auto"),
+        ("sharpen=1.50", "sharpen=1.5"),
+        ("sharpen=0", "sharpen=0"),
+        ("trim=border;10", "trim=border"),
+        ("trim=border;0", "trim=border;0"),
+        ("trim=1;2;3;65535", "trim=1;2;3;65535"),
+        (
+            "watermark=logo,anim=false,trim=border,flip=hv,rotate=270,sharpen=2,blur=250,bg=fff000,g=top,w=9",
+            "width=9,gravity=top,background=fff000,blur=250,sharpen=2,rotate=270,flip=hv,trim=border,\
+             anim=false,watermark=logo",
+        ),
+        ("preset=thumb", "width=96,height=96,fit=cover"),
+        ("preset=signed", "width=640,format=auto,watermark=logo"),
     ] {
-        assert_eq!(Rendition::parse(given).unwrap().canonical(), canonical);
+        assert_eq!(parse(given).unwrap().canonical(), canonical);
     }
 }
 
@@ -95,7 +135,85 @@ fn nonsense_is_refused() {
         "colour=red",
         "w=auto",
     ] {
-        assert!(Rendition::parse(bad).is_err(), "{bad:?} was taken");
+        assert!(parse(bad).is_err(), "{bad:?} was taken");
+    }
+}
+
+#[test]
+fn nonsense_about_looks_and_names_is_refused() {
+    for bad in [
+        "g=",
+        "g=Center",
+        "g=middle",
+        "g=top-left",
+        "g=0.5",
+        "g=0.5x",
+        "g=x0.5",
+        "g=0.5X0.5",
+        "g=1.1x0",
+        "g=0x1.0001",
+        "g=-0.1x0",
+        "g=0x0x0",
+        "g=face",
+        "g=0.00001x0",
+        "bg=",
+        "bg=fff",
+        "bg=red",
+        "bg=%23ff0000",
+        "bg=#ff0000",
+        "bg=ff00000",
+        "bg=ff0000000",
+        "bg=gg0000",
+        "bg=+f0000",
+        "bg=ﬀ0000",
+        "blur=0",
+        "blur=251",
+        "blur=1.5",
+        "blur=",
+        "sharpen=",
+        "sharpen=10.0001",
+        "sharpen=11",
+        "sharpen=-1",
+        "sharpen=.5",
+        "rotate=0",
+        "rotate=45",
+        "rotate=360",
+        "rotate=-90",
+        "rotate=090",
+        "flip=",
+        "flip=vh",
+        "flip=both",
+        "flip=H",
+        "trim=",
+        "trim=1",
+        "trim=1;2",
+        "trim=1;2;3",
+        "trim=1;2;3;4;",
+        "trim=1;2;3;4;5",
+        "trim=1;2;3;65536",
+        "trim=1;2;3;-4",
+        "trim=1;;3;4",
+        "trim=Border",
+        "trim=border;",
+        "trim=border;256",
+        "trim=border;-1",
+        "trim=border;1;2",
+        "trim.left=1",
+        "anim=",
+        "anim=1",
+        "anim=True",
+        "watermark=",
+        "watermark=none",
+        "watermark=Logo",
+        "preset=",
+        "preset=none",
+        "preset=Thumb",
+        "preset=thumb,w=1",
+        "w=1,preset=thumb",
+        "preset=thumb,preset=thumb",
+        "preset=thumb=1",
+    ] {
+        assert!(parse(bad).is_err(), "{bad:?} was taken");
     }
 }
 
@@ -107,16 +225,29 @@ fn refusals_name_the_option_and_what_is_allowed() {
         ("q=101", "`q=101`: must be a whole number from 1 to 100"),
         ("w=1,width=2", "`width=2`: each option may be given once"),
         ("format=avif", "`format=avif`: this format is not available yet"),
-        ("gravity=auto", "`gravity=auto`: this option is not available yet"),
-        ("preset=thumb", "`preset=thumb`: this option is not available yet"),
+        ("g=up", "`g=up`: must be center, left, right, top, bottom, auto, or XxY with both from 0 to 1"),
+        ("blur=251", "`blur=251`: must be a whole number from 1 to 250"),
+        (
+            "trim=1,h=2",
+            "`trim=1`: must be top;right;bottom;left in whole pixels up to 65535 each, or border, or border;tolerance from 0 to 255",
+        ),
+        ("preset=thumb,w=1", "`preset=thumb`: a preset stands alone, without other options"),
+        ("preset=large", "`preset=large`: the presets here are signed, thumb"),
+        ("watermark=crest", "`watermark=crest`: the watermarks here are logo, seal"),
     ] {
-        assert_eq!(Rendition::parse(bad).unwrap_err().to_string(), says);
+        assert_eq!(parse(bad).unwrap_err().to_string(), says);
+    }
+    for (bad, says) in [
+        ("preset=large", "`preset=large`: no presets are set up here"),
+        ("watermark=logo", "`watermark=logo`: no watermarks are set up here"),
+    ] {
+        assert_eq!(Rendition::parse(bad, &Catalogue::default()).unwrap_err().to_string(), says);
     }
 }
 
 #[test]
 fn refusals_repeat_little_and_only_plain_text() {
-    let said = Rendition::parse(&format!("<\n\u{202e}é>{}", "x".repeat(9999))).unwrap_err();
+    let said = parse(&format!("<\n\u{202e}é>{}", "x".repeat(9999))).unwrap_err();
     let option = said.to_string().split('`').nth(1).unwrap().to_owned();
     assert_eq!(option, format!("<???>{}", "x".repeat(35)));
 }
@@ -172,15 +303,84 @@ fn animations_stay_where_the_format_has_them_and_nobody_minds() {
 #[test]
 fn same_bytes_same_plan() {
     let key = |text| plan(text, Format::Jpeg, "").to_string();
-    assert_eq!(key("w=400"), "width=400,height=auto,fit=scale-down,quality=80,format=jpeg,animation=none");
-    assert_eq!(key("w=400"), key("q=80,w=200,dpr=2,fit=crop,f=jpeg"));
-    assert_eq!(key("w=400,f=png,q=1"), key("w=400,f=png,q=99"));
-    assert_eq!(key("w=400,fit=pad"), key("w=400,fit=squeeze"));
-    assert_eq!(key("f=png,fit=pad"), key("f=png"));
-    assert_eq!(key("w=400"), key("w=400,anim=false"));
-    assert_ne!(key("w=400"), key("w=400,q=79"));
-    assert_ne!(key("w=400,fit=contain"), key("w=400"));
-    assert_ne!(key("w=400,h=1,fit=pad"), key("w=400,h=1,fit=squeeze"));
+    assert_eq!(
+        key("w=400"),
+        "width=400,height=auto,fit=scale-down,gravity=center,quality=80,format=jpeg,background=ffffff,\
+         blur=0,sharpen=0,turn=0,trim=0;0;0;0,animation=none,watermark=none"
+    );
+    for (one, other) in [
+        ("w=400", "q=80,w=200,dpr=2,fit=crop,f=jpeg"),
+        ("w=400,f=png,q=1", "w=400,f=png,q=99"),
+        ("w=400,fit=pad", "w=400,fit=squeeze"),
+        ("f=png,fit=pad", "f=png"),
+        ("w=4,h=4,g=left", "w=4,h=4"),
+        ("w=4,g=left,fit=cover", "w=4,fit=contain"),
+        ("w=4,h=4,fit=cover,g=0.5x0.5", "w=4,h=4,fit=cover"),
+        ("flip=hv", "rotate=180"),
+        ("flip=hv,rotate=180", "f=jpeg"),
+        ("flip=h,rotate=180", "flip=v"),
+        ("trim=0;0;0;0", "f=jpeg"),
+        ("trim=2;4;6;8", "trim=1;2;3;4,dpr=2"),
+        ("sharpen=0", "anim=true"),
+        ("anim=false", "anim=true"),
+        ("bg=ffffff", "bg=00000000"),
+        ("bg=808080", "bg=0001017f,f=jpeg"),
+        ("w=4,h=4,fit=pad,f=png", "w=4,h=4,fit=pad,f=png,bg=ffffff"),
+        ("preset=thumb", "w=96,h=96,fit=cover"),
+    ] {
+        assert_eq!(key(one), key(other));
+        assert_eq!(plan(one, Format::Jpeg, ""), plan(other, Format::Jpeg, ""));
+    }
+    for (one, other) in [
+        ("w=400", "w=400,q=79"),
+        ("w=400,fit=contain", "w=400"),
+        ("w=400,h=1,fit=pad", "w=400,h=1,fit=squeeze"),
+        ("w=4,h=4,fit=cover,g=left", "w=4,h=4,fit=cover"),
+        ("w=4,h=4,fit=crop,g=auto", "w=4,h=4,fit=crop"),
+        ("f=png,bg=ffffff", "f=png"),
+        ("blur=1", "blur=2"),
+        ("sharpen=1", "sharpen=1.5"),
+        ("rotate=90", "rotate=270"),
+        ("flip=h,rotate=90", "flip=v,rotate=90"),
+        ("trim=border", "trim=border;11"),
+        ("trim=1;2;3;4", "trim=4;3;2;1"),
+        ("watermark=logo", "watermark=seal"),
+    ] {
+        assert_ne!(key(one), key(other));
+        assert_ne!(plan(one, Format::Jpeg, ""), plan(other, Format::Jpeg, ""));
+    }
+}
+
+#[test]
+fn a_flip_comes_before_a_rotation() {
+    let turn = |text| plan(text, Format::Jpeg, "").turn;
+    assert_eq!(turn("rotate=90,flip=h"), crate::render::Turn::FLIP_H.then(turn("rotate=90")));
+    assert_ne!(turn("rotate=90,flip=h"), turn("rotate=90").then(crate::render::Turn::FLIP_H));
+}
+
+#[test]
+fn presets_are_checked_and_contain_no_presets() {
+    let mut catalogue = catalogue();
+    for (name, options) in [
+        ("x", "w=0"),
+        ("x", "original"),
+        ("x", "preset=thumb"),
+        ("x", "watermark=none"),
+        ("x", ""),
+        ("", "w=1"),
+        ("X", "w=1"),
+        ("a b", "w=1"),
+        ("a,b", "w=1"),
+        ("é", "w=1"),
+    ] {
+        assert!(catalogue.add_preset(name, options).is_err(), "{name}: {options}");
+    }
+    assert!(catalogue.add_preset(&"x".repeat(33), "w=1").is_err());
+    assert!(catalogue.add_preset(&"x".repeat(32), "w=1").is_ok());
+    let more = (0..100).filter(|n| catalogue.add_preset(&format!("p{n}"), "w=1").is_ok()).count();
+    assert_eq!(more, 64 - 3);
+    assert!(catalogue.has_preset_of(&variant("h=96,fit=cover,w=96")));
+    assert!(!catalogue.has_preset_of(&variant("h=96,fit=cover,w=97")));
 }
 
 #[test]
@@ -194,38 +394,104 @@ fn listed_is_a_listed_width_and_at_most_a_format() {
     }
 }
 
+/// A key's two names, and spellings of one value with the canonical one first.
+type Key = (&'static str, &'static str, &'static [&'static [&'static str]]);
+
+const KEYS: [Key; 15] = [
+    ("width", "w", &[&["1"], &["400"], &["2000"]]),
+    ("height", "h", &[&["1"], &["300"]]),
+    ("fit", "fit", &[&["scale-down"], &["contain"], &["cover"], &["crop"], &["pad"], &["squeeze"]]),
+    (
+        "gravity",
+        "g",
+        &[
+            &["center", "0.5x0.5", "0.50x0.5000"],
+            &["left", "0x0.5", "0.0x0.5"],
+            &["right", "1x0.5"],
+            &["top", "0.5x0"],
+            &["bottom", "0.5x1.0"],
+            &["0.25x1", "0.2500x1.00"],
+            &["auto"],
+        ],
+    ),
+    ("quality", "q", &[&["1"], &["80"], &["100"]]),
+    ("format", "f", &[&["auto"], &["jpeg"], &["png"], &["webp"]]),
+    ("dpr", "dpr", &[&["1", "1.0"], &["2.5", "2.50"], &["0.5001"]]),
+    ("background", "bg", &[&["ff00aa", "FF00AA", "ff00aaff", "Ff00AaFF"], &["00000080"]]),
+    ("blur", "blur", &[&["1"], &["250"]]),
+    ("sharpen", "sharpen", &[&["0", "0.0"], &["10", "10.0000"], &["0.5", "0.50"]]),
+    ("rotate", "rotate", &[&["90"], &["180"], &["270"]]),
+    ("flip", "flip", &[&["h"], &["v"], &["hv"]]),
+    ("trim", "trim", &[&["border", "border;10"], &["border;0"], &["0;1;2;3"]]),
+    ("anim", "anim", &[&["true"], &["false"]]),
+    ("watermark", "watermark", &[&["logo"], &["seal"]]),
+];
+
+/// One key: its canonical text and two spellings.
+fn spelt(key: Key) -> impl Strategy<Value = (String, [String; 2])> {
+    let (long, short, values) = key;
+    let spelling = move |value: &'static [&'static str]| {
+        (any::<bool>(), prop::sample::select(value)).prop_map(move |(abbreviated, value)| {
+            format!("{}={value}", if abbreviated { short } else { long })
+        })
+    };
+    prop::sample::select(values).prop_flat_map(move |value| {
+        let canonical = format!("{long}={}", value[0]);
+        (Just(canonical), [spelling(value), spelling(value)])
+    })
+}
+
+/// Some keys, in table order.
+fn some_options() -> impl Strategy<Value = Vec<(String, [String; 2])>> {
+    let keys: Vec<usize> = (0..KEYS.len()).collect();
+    prop::sample::subsequence(keys, 1..=KEYS.len())
+        .prop_flat_map(|keys| keys.into_iter().map(|n| spelt(KEYS[n]).boxed()).collect::<Vec<_>>())
+}
+
 proptest! {
     #[test]
     fn anything_parses_or_is_refused(text in ".{0,60}") {
-        if let Err(bad) = Rendition::parse(&text) {
+        if let Err(bad) = parse(&text) {
             prop_assert!(bad.option.chars().count() <= MAX_ECHO);
         }
     }
 
     #[test]
-    fn canonical_is_a_fixed_point(
-        width in prop::option::of(1u32..=2048), height in prop::option::of(1u32..=2048),
-        fit in prop::option::of(prop::sample::select(vec!["scale-down", "contain", "cover", "crop", "pad", "squeeze"])),
-        quality in prop::option::of(1u8..=100), dpr in prop::option::of(5_000u32..=40_000),
-        format in prop::option::of(prop::sample::select(vec!["auto", "jpeg", "png", "webp", "gif"])),
-        anim in prop::option::of(any::<bool>()),
-        rotation in 0usize..6,
+    fn any_order_and_spelling_is_one_canonical_text(
+        (options, order) in some_options().prop_flat_map(|options| {
+            let order: Vec<usize> = (0..options.len()).collect();
+            (Just(options), Just(order).prop_shuffle())
+        }),
     ) {
-        let mut items = Vec::new();
-        items.extend(width.map(|v| format!("w={v}")));
-        items.extend(height.map(|v| format!("h={v}")));
-        items.extend(fit.map(|v| format!("fit={v}")));
-        items.extend(quality.map(|v| format!("q={v}")));
-        items.extend(format.map(|v| format!("f={v}")));
-        items.extend(dpr.map(|v| format!("dpr={}.{:04}", v / 10_000, v % 10_000)));
-        items.extend(anim.map(|v| format!("anim={v}")));
-        prop_assume!(!items.is_empty());
-        let middle = rotation % items.len();
-        items.rotate_left(middle);
+        let expected: Vec<&str> = options.iter().map(|(text, _)| text.as_str()).collect();
+        let expected = expected.join(",");
+        let plain: Vec<&str> = options.iter().map(|(_, [one, _])| one.as_str()).collect();
+        let shuffled: Vec<&str> = order.iter().map(|n| options[*n].1[1].as_str()).collect();
+        let first = parse(&plain.join(",")).unwrap();
+        prop_assert_eq!(&first, &parse(&shuffled.join(",")).unwrap());
+        prop_assert_eq!(&first, &parse(&expected).unwrap());
+        prop_assert_eq!(first.canonical(), expected);
+    }
 
-        let first = Rendition::parse(&items.join(",")).unwrap();
-        let again = Rendition::parse(&first.canonical()).unwrap();
-        prop_assert_eq!(first, again);
-        prop_assert_eq!(first.canonical(), again.canonical());
+    #[test]
+    fn a_key_given_twice_is_named(options in some_options(), which in any::<prop::sample::Index>()) {
+        let again = &which.get(&options).1[1];
+        let mut items: Vec<&str> = options.iter().map(|(text, _)| text.as_str()).collect();
+        items.push(again);
+        let said = parse(&items.join(",")).unwrap_err().to_string();
+        prop_assert_eq!(said, format!("`{again}`: each option may be given once"));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named(
+        (key, value) in prop_oneof![
+            (Just("width"), 8193u32..=99_999), (Just("height"), 8193u32..=99_999),
+            (Just("quality"), 101u32..=99_999), (Just("blur"), 251u32..=99_999),
+            (Just("sharpen"), 11u32..=99_999), (Just("dpr"), 5u32..=99_999),
+            (Just("rotate"), 271u32..=99_999),
+        ],
+    ) {
+        let said = parse(&format!("fit=cover,{key}={value}")).unwrap_err().to_string();
+        prop_assert!(said.starts_with(&format!("`{key}={value}`: must be ")), "{}", said);
     }
 }

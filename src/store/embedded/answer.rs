@@ -27,10 +27,6 @@ impl From<DiskError> for S3Error {
             DiskError::NoBucket => S3ErrorCode::NoSuchBucket,
             DiskError::NoObject => S3ErrorCode::NoSuchKey,
             DiskError::KeyLength => S3ErrorCode::KeyTooLongError,
-            DiskError::NoUpload => S3ErrorCode::NoSuchUpload,
-            DiskError::NoPart => S3ErrorCode::InvalidPart,
-            DiskError::PartOrder => S3ErrorCode::InvalidPartOrder,
-            DiskError::PartTooSmall => S3ErrorCode::EntityTooSmall,
             DiskError::Exists => S3ErrorCode::PreconditionFailed,
             DiskError::BodyLength => S3ErrorCode::IncompleteBody,
             DiskError::Digest(_) => S3ErrorCode::BadDigest,
@@ -183,11 +179,7 @@ fn read(file: tokio::fs::File, length: u64) -> StreamingBlob {
 }
 
 fn modified(record: &Record) -> Timestamp {
-    timestamp(record.modified_micros)
-}
-
-pub(super) fn timestamp(micros: u64) -> Timestamp {
-    (UNIX_EPOCH + Duration::from_micros(micros)).into()
+    (UNIX_EPOCH + Duration::from_micros(record.modified_micros)).into()
 }
 
 /// S3's lengths are signed.

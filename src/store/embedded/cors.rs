@@ -11,6 +11,7 @@ use super::{
     disk::{CorsRule, Disk},
     xml_error,
 };
+use crate::store::cors::like;
 
 /// The part of a request that its bucket's rules are about.
 pub(super) struct Asked {
@@ -92,34 +93,4 @@ pub(super) fn preflight(allowed: Option<HeaderMap>) -> Response<s3s::Body> {
     let mut answer = Response::new(s3s::Body::empty());
     *answer.headers_mut() = headers;
     answer
-}
-
-/// Whether `text` is the pattern, in which one `*` stands for anything.
-fn like(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, end)) => text.strip_prefix(start).is_some_and(|rest| rest.ends_with(end)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_anything_once() {
-        assert!(like("*", "https://app.example"));
-        assert!(like("https://*.example", "https://app.example"));
-        assert!(like("x-amz-*", "x-amz-"));
-        for (pattern, other) in [
-            ("https://app.example", "https://app.example.evil"),
-            ("https://*.example", "https://app.example.evil"),
-            ("https://*.example", "http://app.example"),
-            // The two halves must not share letters.
-            ("aba*aba", "aba"),
-            ("", "x"),
-        ] {
-            assert!(!like(pattern, other), "{pattern} {other}");
-        }
-    }
 }

@@ -4,7 +4,6 @@
 //! lock               held while a process uses the folder
 //! tmp/               uploads under way; emptied at start
 //! buckets/NAME/…     the objects, named by `path`, formed by `record`
-//! uploads/NAME/…     objects that arrive in parts: see `multipart`
 //! cors/NAME          the bucket's CORS rules
 //! ```
 //! The files are the only state: nothing has to be repaired after a crash, and
@@ -12,7 +11,6 @@
 
 mod cors;
 mod integrity;
-mod multipart;
 mod path;
 mod record;
 #[cfg(test)]
@@ -24,7 +22,6 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::Mutex,
 };
 
 use tempfile::NamedTempFile;
@@ -32,13 +29,12 @@ use tempfile::NamedTempFile;
 pub(crate) use self::{
     cors::CorsRule,
     integrity::{Algorithm, Declared, Promise},
-    multipart::{Chosen, Open, UploadId},
     record::{Attributes, Record},
     upload::{Overwrite, Upload},
 };
 use self::{
+    integrity::Meter,
     path::{bucket_folder, object_name},
-    upload::Draft,
 };
 
 /// The data folder cannot do what was asked.
@@ -59,18 +55,6 @@ pub enum DiskError {
     /// There is an object already, and it was not to be replaced.
     #[error("the object exists")]
     Exists,
-    /// There is no such upload in parts, or none any more.
-    #[error("no such upload")]
-    NoUpload,
-    /// A part was never sent, or is another than the client believes.
-    #[error("a part is missing or has another ETag")]
-    NoPart,
-    /// Parts are listed by ascending number, each once.
-    #[error("the parts are not in ascending order")]
-    PartOrder,
-    /// All parts but the last have a least length.
-    #[error("a part before the last is too small")]
-    PartTooSmall,
     /// The body is shorter or longer than declared.
     #[error("the body does not have the declared length")]
     BodyLength,
@@ -92,11 +76,8 @@ pub enum DiskError {
 #[derive(Debug)]
 pub(crate) struct Disk {
     buckets: PathBuf,
-    uploads: PathBuf,
     cors: PathBuf,
     tmp: PathBuf,
-    /// Held while an upload in parts ends, so that it ends in one way only.
-    ending: Mutex<()>,
     /// The lock lasts as long as this handle is open.
     _lock: File,
 }
@@ -122,8 +103,8 @@ impl Disk {
     /// Opens the folder `root`, creating it if need be, and removes what
     /// interrupted uploads left behind.
     pub(crate) fn open(root: &Path) -> Result<Self, DiskError> {
-        let [buckets, uploads, cors, tmp] = ["buckets", "uploads", "cors", "tmp"].map(|name| root.join(name));
-        for folder in [&buckets, &uploads, &cors] {
+        let [buckets, cors, tmp] = ["buckets", "cors", "tmp"].map(|name| root.join(name));
+        for folder in [&buckets, &cors] {
             fs::create_dir_all(folder)?;
         }
         let lock = File::create(root.join("lock"))?;
@@ -136,7 +117,7 @@ impl Disk {
             _ => fs::create_dir(&tmp)?,
         }
         sync_folder(root)?;
-        Ok(Self { buckets, uploads, cors, tmp, ending: Mutex::new(()), _lock: lock })
+        Ok(Self { buckets, cors, tmp, _lock: lock })
     }
 
     /// Creates a bucket; says whether it is new.
@@ -171,14 +152,9 @@ impl Disk {
         attributes: Attributes,
         declared: Declared,
     ) -> Result<Upload, DiskError> {
-        Ok(Upload::new(self.draft(bucket, key, attributes)?, declared))
-    }
-
-    /// An empty file that is to become the object `key`.
-    fn draft(&self, bucket: &str, key: &str, attributes: Attributes) -> Result<Draft, DiskError> {
         let (folder, name) = (self.folder(bucket)?, object_name(key)?);
         let file = NamedTempFile::new_in(&self.tmp)?;
-        Ok(Draft { file, folder, name, key: key.to_owned(), attributes })
+        Ok(Upload { file, folder, name, key: key.to_owned(), attributes, meter: Meter::new(declared) })
     }
 
     /// Opens an object for reading.

@@ -1,7 +1,6 @@
 //! S3's operations, translated to the data folder and back.
 
 mod cors;
-mod multipart;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,15 +10,12 @@ use http::{HeaderMap, header};
 use s3s::{
     S3, S3Error, S3Request, S3Response, S3Result, TrailingHeaders,
     dto::{
-        AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
-        CompleteMultipartUploadOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
-        CreateMultipartUploadOutput, DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteObjectInput,
-        DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag, GetBucketCorsInput,
-        GetBucketCorsOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
-        HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
-        ListObjectsV2Input, ListObjectsV2Output, PostObjectInput, PostObjectOutput, PutBucketCorsInput,
-        PutBucketCorsOutput, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput,
-        UploadPartOutput,
+        CreateBucketInput, CreateBucketOutput, DeleteBucketCorsInput, DeleteBucketCorsOutput,
+        DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag,
+        GetBucketCorsInput, GetBucketCorsOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
+        HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output,
+        PostObjectInput, PostObjectOutput, PutBucketCorsInput, PutBucketCorsOutput, PutObjectInput,
+        PutObjectOutput, StreamingBlob,
     },
     s3_error,
 };
@@ -210,39 +206,6 @@ impl S3 for Front {
         let last = page.records.last();
         let next = last.filter(|_| page.more).map(|r| request::encode_token(&r.key));
         answer::list(input, limit, page.records, next).map(S3Response::new)
-    }
-
-    async fn create_multipart_upload(
-        &self,
-        req: S3Request<CreateMultipartUploadInput>,
-    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
-        self.create_upload(req.input).await.map(S3Response::new)
-    }
-
-    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
-        self.put_part(req).await.map(S3Response::new)
-    }
-
-    async fn complete_multipart_upload(
-        &self,
-        req: S3Request<CompleteMultipartUploadInput>,
-    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        self.complete_upload(req.input).await.map(S3Response::new)
-    }
-
-    async fn abort_multipart_upload(
-        &self,
-        req: S3Request<AbortMultipartUploadInput>,
-    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
-        self.abort_upload(req.input).await?;
-        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
-    }
-
-    async fn list_multipart_uploads(
-        &self,
-        req: S3Request<ListMultipartUploadsInput>,
-    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
-        self.list_uploads(req.input).await.map(S3Response::new)
     }
 
     async fn put_bucket_cors(

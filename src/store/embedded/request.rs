@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::HeaderMap;
 use s3s::{
     S3Error, S3ErrorCode, S3Result,
-    dto::{ETagCondition, Metadata, PostObjectInput, PutObjectInput, UploadPartInput},
+    dto::{ETagCondition, Metadata, PostObjectInput, PutObjectInput},
     s3_error,
 };
 
@@ -20,7 +20,7 @@ const MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 const MAX_METADATA_BYTES: usize = 2 * 1024;
 
 /// The value of a checksum in the head of a request, or among the fields of a
-/// form; s3s has the same fields in three types.
+/// form; s3s has the same fields in two types.
 macro_rules! checksum_of {
     ($input:expr) => {
         |algorithm: Algorithm| match algorithm {
@@ -62,11 +62,6 @@ pub(super) fn declared_post(input: &PostObjectInput) -> S3Result<Declared> {
     // s3s has counted the file, and says nothing where it means zero.
     let length = input.content_length.or(Some(0));
     promises(length, input.content_md5.as_ref(), &HeaderMap::new(), checksum_of!(input))
-}
-
-/// What a PUT of a part promises about its body.
-pub(super) fn declared_part(input: &UploadPartInput, headers: &HeaderMap) -> S3Result<Declared> {
-    promises(input.content_length, input.content_md5.as_ref(), headers, checksum_of!(input))
 }
 
 /// Promises in the request's head, and those that it says its trailer will make.

@@ -16,10 +16,10 @@ use hyper_util::{
 use super::*;
 
 /// A bucket, and a browser to send to it with.
-pub(super) struct Bench {
-    pub(super) store: Store,
+pub(crate) struct Bench {
+    pub(crate) store: Store,
     /// What to blame when a test fails.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     http: HttpClient<HttpConnector, Full<Bytes>>,
     _embedded: Option<(TempDir, Running)>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Answer {
 }
 
 /// Every bucket at hand: each is new, and the test's alone.
-pub(super) async fn benches() -> Vec<Bench> {
+pub(crate) async fn benches() -> Vec<Bench> {
     let (root, server, store) = bucket().await;
     let embedded = Bench::new("embedded", store, Some((root, server)));
     with_external(embedded, || format!("bench-{}", BlobKey::random())).await
@@ -72,9 +72,7 @@ fn external(endpoint: String, bucket: String) -> Settings {
         public_endpoint: None,
         region: needed("REGION"),
         bucket,
-        access_key_id: needed("ACCESS_KEY_ID"),
-        secret_access_key: Secret::new(needed("SECRET_ACCESS_KEY")),
-        session_token: None,
+        credentials: keys(&needed("ACCESS_KEY_ID"), &needed("SECRET_ACCESS_KEY")),
         force_path_style: true,
         operation_timeout: Duration::from_mins(1),
     }

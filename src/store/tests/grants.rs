@@ -214,14 +214,12 @@ async fn a_put_without_a_length_is_refused() {
 
 #[tokio::test]
 async fn grants_are_made_out_for_the_endpoint_that_clients_see() {
-    let secret = || Secret::new("secret");
     let settings = |endpoint: Option<&str>, public: Option<&str>, force_path_style, bucket: &str| Settings {
         endpoint: endpoint.map(Into::into),
         public_endpoint: public.map(Into::into),
         bucket: bucket.into(),
         region: "eu-central-1".into(),
         force_path_style,
-        secret_access_key: secret(),
         ..super::settings(SocketAddr::from(([127, 0, 0, 1], 9000)))
     };
     let inside = Some("http://10.0.0.1:9000");
@@ -244,8 +242,8 @@ async fn grants_are_made_out_for_the_endpoint_that_clients_see() {
 
 #[tokio::test]
 async fn temporary_credentials_sign_their_token() {
-    let token = Some(Secret::new("the-token"));
-    let settings = Settings { session_token: token, ..settings(SocketAddr::from(([127, 0, 0, 1], 9000))) };
+    let credentials = Credentials::keys("AKID", &Secret::new("secret"), Some(&Secret::new("the-token")));
+    let settings = Settings { credentials, ..settings(SocketAddr::from(([127, 0, 0, 1], 9000))) };
     let (store, object) = (Store::connect(&settings), incoming());
     let form = store.presign_post(&object, 9, HOUR, 0).await.unwrap();
     assert_eq!(form.fields["x-amz-security-token"], "the-token");

@@ -1,11 +1,10 @@
 //! `/v1/images`: upload, look up, delete, revoke, hold.
 
 use http::{StatusCode, header};
-use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::{
-    super::{Answer, Context, body, form, headers},
+    super::{Answer, Context, body, headers, sent::Sent},
     List, Page, json, no_content,
 };
 use crate::{
@@ -78,9 +77,9 @@ async fn view(cx: &Context<'_>, conn: &mut Conn, row: ImageRow, is_full: bool) -
 }
 
 /// `POST /v1/images`
-pub(in crate::web) async fn create(cx: &Context<'_>, body: &mut Incoming) -> Answer {
+pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let owner = cx.user().await?;
-    let file = form::image(cx.headers, body, cx.bounds()).await?;
+    let file = body.image(cx.headers, cx.bounds()).await?;
     let image = cx.app.ingest.publish(&owner, file.spooled, file.filename).await?;
     let mut response = answer_image(cx, StatusCode::CREATED, image).await?;
     headers::insert(response.headers_mut(), header::LOCATION, &format!("/v1/images/{image}"));

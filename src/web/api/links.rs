@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 
 use http::StatusCode;
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{Answer, Context},
+    super::{Answer, Context, sent::Sent},
     json,
 };
 use crate::{
@@ -54,7 +53,7 @@ enum LinkView {
 }
 
 /// `POST /v1/links`
-pub(in crate::web) async fn create(cx: &Context<'_>, body: &mut Incoming) -> Answer {
+pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let caller = cx.caller().await?;
     if caller == Caller::Anonymous {
         return Err(Error::unauthenticated(
@@ -81,7 +80,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, body: &mut Incoming) -> Ans
 
     let mut links = Vec::with_capacity(wanted.images.len() * widths.len().max(1));
     for image in &wanted.images {
-        match renditions(&image.options, &widths) {
+        match renditions(cx, &image.options, &widths) {
             Ok(renditions) => {
                 let permit = permit(cx, &caller, &found, &image.id);
                 links.extend(renditions.iter().map(|rendition| match &permit {
@@ -108,8 +107,8 @@ fn lifetime_secs(cx: &Context<'_>, caller: &Caller, asked: Option<u64>) -> Resul
 }
 
 /// What is to be linked: the options as they are, or once for each width.
-fn renditions(options: &str, widths: &[u32]) -> Result<Vec<Rendition>, Error> {
-    let rendition = Rendition::parse(options)?;
+fn renditions(cx: &Context<'_>, options: &str, widths: &[u32]) -> Result<Vec<Rendition>, Error> {
+    let rendition = Rendition::parse(options, &cx.app.catalogue)?;
     match rendition {
         Rendition::Raw => Err(Error::bad_request(
             "bad_options",
@@ -120,7 +119,7 @@ fn renditions(options: &str, widths: &[u32]) -> Result<Vec<Rendition>, Error> {
             Err(Error::bad_request("bad_options", "`original` has one width; leave `widths` out."))
         }
         Rendition::Variant(options) => {
-            widths.iter().map(|width| Ok(Rendition::Variant(options.with_width(*width)?))).collect()
+            widths.iter().map(|width| Ok(Rendition::Variant(options.clone().with_width(*width)?))).collect()
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `/v1/posts`: write, show, change who may see, delete.
 
 use http::{StatusCode, header};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,6 +8,7 @@ use super::{
         Answer, Context, body,
         form::{self, File, Form, Shape},
         headers,
+        sent::Sent,
     },
     List, Page,
     images::page_of,
@@ -81,14 +81,15 @@ async fn view(cx: &Context<'_>, conn: &mut Conn, row: PostRow, sees_all: bool) -
 }
 
 /// The form of a post that brings its images along.
-const POST_FORM: Shape = Shape { texts: &["text", "visibility"], file: "images", max_files: MAX_IMAGES };
+pub(in crate::web) const POST_FORM: Shape =
+    Shape { texts: &["text", "visibility"], file: "images", max_files: MAX_IMAGES };
 
 /// `POST /v1/posts`, as JSON that names uploaded images, or as a form with the files themselves: then
 /// post and images come into being together or not at all.
-pub(in crate::web) async fn create(cx: &Context<'_>, body: &mut Incoming) -> Answer {
+pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let author = cx.user().await?;
     let (new, files) = if form::is_form(cx.headers) {
-        post_of_form(form::read(cx.headers, body, cx.bounds(), POST_FORM).await?)?
+        post_of_form(body.form(cx.headers, cx.bounds(), POST_FORM).await?)?
     } else {
         (cx.json(body).await?, Vec::new())
     };
@@ -177,7 +178,7 @@ pub(in crate::web) async fn list(cx: &Context<'_>) -> Answer {
 }
 
 /// `PATCH /v1/posts/{id}`
-pub(in crate::web) async fn patch(cx: &Context<'_>, id: &str, body: &mut Incoming) -> Answer {
+pub(in crate::web) async fn patch(cx: &Context<'_>, id: &str, body: Sent<'_>) -> Answer {
     let author = cx.user().await?;
     let id = PostId::parse(id).ok_or_else(Error::not_found)?;
     let change: Change = cx.json(body).await?;

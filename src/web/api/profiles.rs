@@ -1,13 +1,13 @@
 //! `/v1/profile` and `/v1/profiles`: a name and an avatar.
 
 use http::StatusCode;
-use hyper::body::Incoming;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     super::{
         Answer, Context,
         form::{self, Shape},
+        sent::Sent,
     },
     json, lock_all, refuse_nul, settle_all, user_in_path,
 };
@@ -94,10 +94,10 @@ async fn show(cx: &Context<'_>, user: UserId, sees_all: bool) -> Answer {
 const PROFILE_FORM: Shape = Shape { texts: &["display_name"], file: "avatar", max_files: 1 };
 
 /// `PUT /v1/profile`, as JSON, or as a form with the avatar's file: then all of it happens or nothing.
-pub(in crate::web) async fn put(cx: &Context<'_>, body: &mut Incoming) -> Answer {
+pub(in crate::web) async fn put(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let user = cx.user().await?;
     let (change, files) = if form::is_form(cx.headers) {
-        let mut form = form::read(cx.headers, body, cx.bounds(), PROFILE_FORM).await?;
+        let mut form = body.form(cx.headers, cx.bounds(), PROFILE_FORM).await?;
         let display_name = form.take("display_name");
         (Change { display_name, avatar_image_id: NewAvatar::Unchanged }, form.files)
     } else {

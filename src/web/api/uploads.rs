@@ -1,13 +1,12 @@
-//! `/v1/uploads`: uploads that go straight to the bucket, and are verified afterwards.
+//! `/v1/uploads`: uploads that go straight to the bucket, and what ends any upload.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use http::{StatusCode, header};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{Answer, Context, form, headers},
+    super::{Answer, Context, form, headers, sent::Sent},
     images::answer_image,
     json, no_content,
 };
@@ -16,12 +15,12 @@ use crate::{
     clock,
     db::{
         images,
-        uploads::{self, Method, UploadRow},
+        uploads::{self, Landing, Method, Promised, UploadRow},
         users,
     },
     error::Error,
     id::{BlobKey, ImageId, UserId},
-    ingest::Completed,
+    ingest::{Completed, IngestError},
     render::Format,
     store::Object,
 };
@@ -59,7 +58,7 @@ struct Grant {
 
 /// `POST /v1/uploads`: reserves an image, and grants the right to send exactly the announced bytes to
 /// one place in the bucket.
-pub(in crate::web) async fn create(cx: &Context<'_>, sent: &mut Incoming) -> Answer {
+pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
     let owner = cx.user().await?;
     let new: NewUpload = cx.json(sent).await?;
     let settings = &cx.app.config.upload;
@@ -73,6 +72,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: &mut Incoming) -> Ans
         return Err(Error::too_large("The image", settings.max_bytes));
     }
     let sha256 = new.sha256.as_deref().map(sha256_of_hex).transpose()?;
+    let key = BlobKey::random();
     let upload = UploadRow {
         image: ImageId::new(),
         owner,
@@ -80,26 +80,28 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: &mut Incoming) -> Ans
             Presigned::Post => Method::Post,
             Presigned::Put => Method::Put,
         },
-        incoming: BlobKey::random(),
-        format,
         bytes: i64::try_from(new.size).unwrap_or(i64::MAX),
-        sha256: sha256.map(|hash| crate::id::hex(&hash)),
         granted_until_micros: clock::after(cx.now_micros, settings.grant_secs),
+        landing: Landing::Incoming(Promised {
+            key: key.clone(),
+            format,
+            sha256: sha256.map(|hash| crate::id::hex(&hash)),
+        }),
     };
     let filename = new.filename.as_deref().map(form::filename);
     reserve(cx, &upload, filename.as_deref()).await?;
 
-    let object = Object::incoming(&upload.incoming, format.content_type());
+    let object = Object::incoming(&key, format.content_type());
     let expires_in = Duration::from_secs(settings.grant_secs);
     let store = &cx.app.store;
-    let (url, fields, headers) = match new.method {
+    let (url, fields, headers, expires_micros) = match new.method {
         Presigned::Post => {
             let grant = store.presign_post(&object, new.size, expires_in, cx.now_micros).await?;
-            (grant.url, Some(grant.fields), None)
+            (grant.url, Some(grant.fields), None, grant.expires_micros)
         }
         Presigned::Put => {
             let grant = store.presign_put(&object, new.size, sha256, expires_in, cx.now_micros).await?;
-            (grant.url, None, Some(grant.headers))
+            (grant.url, None, Some(grant.headers), grant.expires_micros)
         }
     };
     json(
@@ -110,7 +112,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: &mut Incoming) -> Ans
             url,
             fields,
             headers,
-            expires_at: clock::rfc3339(upload.granted_until_micros),
+            expires_at: clock::rfc3339(expires_micros),
         },
     )
 }
@@ -126,10 +128,17 @@ pub(super) async fn reserve(
     if !users::lock_alive(&mut tx, &upload.owner).await? {
         return Err(Error::erased());
     }
-    if let Some(max) = cx.app.config.quota.open_uploads
-        && images::open_uploads(&mut tx, &upload.owner).await? >= max
+    let quota = cx.app.config.quota;
+    let (open, promised) = images::open_uploads(&mut tx, &upload.owner).await?;
+    if let Some(max) = quota.open_uploads
+        && open >= max
     {
         return Err(Error::too_many_uploads(max));
+    }
+    // What has no room when all of it has come is not begun.
+    let (images, bytes) = images::usage(&mut tx, &upload.owner).await?;
+    if quota.is_exceeded(images + open + 1, bytes + promised + upload.bytes) {
+        return Err(IngestError::QuotaExceeded.into());
     }
     images::reserve(&mut tx, upload.image, &upload.owner, filename, cx.now_micros, deadline).await?;
     uploads::insert(&mut tx, upload).await?;
@@ -150,20 +159,26 @@ pub(in crate::web) async fn complete(cx: &Context<'_>, id: &str) -> Answer {
 /// Completes an upload of the owner's, whatever has become of it meanwhile.
 pub(super) async fn finish(cx: &Context<'_>, image: ImageId, owner: &UserId) -> Result<StatusCode, Error> {
     let mut conn = cx.app.db.read().await?;
-    let state = images::state(&mut conn, image, owner).await?;
+    let standing = images::standing(&mut conn, image, owner).await?;
     let upload = uploads::get(&mut conn, image, owner).await?;
     drop(conn);
-    match (state, upload) {
-        (Some(State::Ready), _) => Ok(StatusCode::OK),
-        (Some(State::Rejected), _) => Err(Error::upload_rejected()),
-        (Some(State::Reserved | State::Uploaded), Some(upload)) => {
+    match (standing, upload) {
+        (Some((State::Ready, _)), _) => Ok(StatusCode::OK),
+        (Some((State::Rejected, _)), _) => Err(Error::upload_rejected()),
+        (Some((State::Reserved | State::Uploaded, _)), Some(upload)) => {
             let completed = cx.app.ingest.complete(&upload).await;
             if matches!(completed, Ok(Completed::Now)) {
                 return Ok(StatusCode::CREATED);
             }
             // Whoever was faster has removed what lay there: what did he make of it?
-            match images::state(&mut cx.app.db.read().await?, image, owner).await? {
-                Some(State::Ready) => Ok(StatusCode::OK),
+            match images::standing(&mut cx.app.db.read().await?, image, owner).await? {
+                Some((State::Ready, _)) => Ok(StatusCode::OK),
+                // He was refused, as this call would have been.
+                Some((State::Rejected, _))
+                    if matches!(completed, Ok(Completed::Otherwise) | Err(IngestError::Missing)) =>
+                {
+                    Err(Error::upload_rejected())
+                }
                 // What went wrong was this call's own doing, or nobody's.
                 _ => Err(completed.map_or_else(Error::from, |_| Error::not_found())),
             }
@@ -177,16 +192,20 @@ pub(in crate::web) async fn cancel(cx: &Context<'_>, id: &str) -> Answer {
     let owner = cx.user().await?;
     let image = ImageId::parse(id).ok_or_else(Error::not_found)?;
     let upload = uploads::get(&mut cx.app.db.read().await?, image, &owner).await?;
-    let upload = upload.ok_or_else(Error::not_found)?;
+    give_up(cx, &upload.ok_or_else(Error::not_found)?).await
+}
+
+/// Ends an upload that is not finished, and removes what has come.
+pub(super) async fn give_up(cx: &Context<'_>, upload: &UploadRow) -> Answer {
     let mut tx = cx.app.db.begin().await?;
-    let cancelled = images::set_failed(&mut tx, image, State::Deleted).await?;
+    let ended = images::set_failed(&mut tx, upload.image, State::Deleted).await?;
     tx.commit().await?;
-    if !cancelled {
+    if !ended {
         return Err(Error::not_found());
     }
-    // The grant lives on until it expires; the sweeper clears the place once more after that.
-    if let Err(error) = cx.app.sweeper.clear_incoming(&upload).await {
-        tracing::warn!(%image, "a cancelled upload is left to the sweeper: {error}");
+    // A grant lives on until it expires; the sweeper clears the place once more after that.
+    if let Err(error) = cx.app.sweeper.clear(upload, cx.now_micros).await {
+        tracing::warn!(image = %upload.image, "a cancelled upload is left to the sweeper: {error}");
     }
     Ok(no_content())
 }

@@ -77,10 +77,21 @@ pub(in crate::web) async fn erase(cx: &Context<'_>, user: &str) -> Answer {
     Ok(response)
 }
 
-/// `GET /v1/erasures/{id}`: for the service, since an erased user is nobody any more.
+/// `GET /v1/erasures/{id}`: for the service, and for him who is erased. It is the one thing that his
+/// token is still good for; to everybody else the receipt is not there.
 pub(in crate::web) async fn show(cx: &Context<'_>, id: &str) -> Answer {
-    cx.caller().await?.require_service()?;
-    let id = ErasureId::parse(id).ok_or_else(Error::not_found)?;
-    let row = erasures::get(&mut cx.app.db.read().await?, id).await?.ok_or_else(Error::not_found)?;
-    json(StatusCode::OK, &receipt(row))
+    let caller = cx.app.identity.caller(cx.method, cx.headers, cx.now_micros)?;
+    let row = match ErasureId::parse(id) {
+        Some(id) => erasures::get(&mut cx.app.db.read().await?, id).await?,
+        None => None,
+    };
+    match (caller, row) {
+        (Caller::Anonymous, _) => {
+            Err(Error::unauthenticated("Sign in: send Authorization: Bearer <token or service key>."))
+        }
+        (Caller::Service, Some(row)) => json(StatusCode::OK, &receipt(row)),
+        (Caller::User { id, .. }, Some(row)) if row.user == id => json(StatusCode::OK, &receipt(row)),
+        // An erased user is told so, as everywhere.
+        _ => cx.caller().await.and(Err(Error::not_found())),
+    }
 }

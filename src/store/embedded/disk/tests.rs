@@ -77,7 +77,7 @@ fn hostile_and_neighbouring_keys_live_side_by_side_inside() {
     for key in all {
         assert_eq!(get(&disk, key).as_deref(), Some(key.as_bytes()), "{key}");
     }
-    assert_eq!(files_in(root.path()), 5, "lock, tmp, buckets, uploads and cors");
+    assert_eq!(files_in(root.path()), 4, "lock, tmp, buckets and cors");
     assert_eq!(files_in(&root.path().join("buckets")), 1);
     assert_eq!(files_in(&root.path().join("buckets").join(B)), all.len());
 }
@@ -120,7 +120,7 @@ fn leftovers_of_a_killed_process_go_and_objects_stay() {
     let mut killed = begin(&disk, "half", declared(9));
     killed.write(b"half").unwrap();
     // What kill -9 leaves: the file, and nobody to remove it.
-    let (_file, _path) = killed.draft.file.keep().unwrap();
+    let (_file, _path) = killed.file.keep().unwrap();
     assert_eq!(files_in(&root.path().join("tmp")), 1);
     drop(disk);
 

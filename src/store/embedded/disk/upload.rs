@@ -1,7 +1,6 @@
 //! An object being written: invisible until it is whole, checked and on the disk.
 
 use std::{
-    fs::File,
     io::{self, Write},
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
@@ -9,30 +8,18 @@ use std::{
 
 use tempfile::NamedTempFile;
 
-use super::{Attributes, Declared, DiskError, Record, integrity::Meter, record::append, sync_folder};
+use super::{Attributes, DiskError, Record, integrity::Meter, record::append, sync_folder};
 
 /// A body on its way to the disk. Dropped unpublished, it leaves nothing.
 pub(crate) struct Upload {
-    pub(super) draft: Draft,
-    pub(super) meter: Meter,
-}
-
-/// A file under `tmp/`, and what it is to become.
-pub(super) struct Draft {
+    /// A file under `tmp/`.
     pub(super) file: NamedTempFile,
     /// The folder it will be in, and its name there.
     pub(super) folder: PathBuf,
     pub(super) name: String,
     pub(super) key: String,
     pub(super) attributes: Attributes,
-}
-
-/// A whole file under `tmp/` that has reached the disk.
-pub(super) struct Sealed {
-    pub(super) file: NamedTempFile,
-    folder: PathBuf,
-    name: String,
-    record: Record,
+    pub(super) meter: Meter,
 }
 
 /// Whether an object that is already there may be replaced.
@@ -45,14 +32,10 @@ pub(crate) enum Overwrite {
 }
 
 impl Upload {
-    pub(super) fn new(draft: Draft, declared: Declared) -> Self {
-        Self { draft, meter: Meter::new(declared) }
-    }
-
     /// Appends a piece of the body.
     pub(crate) fn write(&mut self, chunk: &[u8]) -> Result<(), DiskError> {
         self.meter.update(chunk)?;
-        self.draft.file.write_all(chunk)?;
+        self.file.write_all(chunk)?;
         Ok(())
     }
 
@@ -61,37 +44,17 @@ impl Upload {
     /// older object under the key stands as it was. (Should the last step, the
     /// folder's own sync, fail, the new one is visible but may not last.)
     pub(crate) fn publish(
-        self,
+        mut self,
         overwrite: Overwrite,
         trailer: impl Fn(&str) -> Option<String>,
     ) -> Result<Record, DiskError> {
         let (size, etag) = self.meter.finish(trailer)?;
-        self.draft.seal(size, etag)?.place(overwrite)
-    }
-}
-
-impl Draft {
-    /// Appends all of `part`, from where it stands, without a way through memory.
-    pub(super) fn append(&mut self, part: &mut impl io::Read) -> io::Result<u64> {
-        let file: &mut File = self.file.as_file_mut();
-        io::copy(part, file)
-    }
-
-    /// Ends the file with its record, and brings it to the disk.
-    pub(super) fn seal(mut self, size: u64, etag: String) -> Result<Sealed, DiskError> {
         let record =
             Record { key: self.key, attributes: self.attributes, etag, size, modified_micros: now_micros() };
         append(&mut self.file, &record)?;
         // The bytes before the name: a rename may reach the disk first, and
         // after a power cut the name would point at nothing.
         self.file.as_file().sync_all()?;
-        Ok(Sealed { file: self.file, folder: self.folder, name: self.name, record })
-    }
-}
-
-impl Sealed {
-    /// Gives the file its name, durably.
-    pub(super) fn place(self, overwrite: Overwrite) -> Result<Record, DiskError> {
         let target = self.folder.join(self.name);
         let placed = match overwrite {
             Overwrite::Allow => self.file.persist(target),
@@ -99,16 +62,14 @@ impl Sealed {
         };
         placed.map_err(|e| match e.error.kind() {
             io::ErrorKind::AlreadyExists => DiskError::Exists,
-            // Buckets stay; of the folders, only an upload's can go meanwhile.
-            io::ErrorKind::NotFound if !self.folder.is_dir() => DiskError::NoUpload,
             _ => DiskError::Io(e.error),
         })?;
         sync_folder(&self.folder)?;
-        Ok(self.record)
+        Ok(record)
     }
 }
 
-pub(super) fn now_micros() -> u64 {
+fn now_micros() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,39 @@
+//! `pinhole migrate`: brings the database up to date.
+
+use std::{io::Write as _, path::PathBuf};
+
+use super::{Failure, open, place};
+use crate::config::Config;
+
+/// Applies pending migrations, and says which.
+///
+/// Migrations only go forward. Run it once before new versions of `pinhole serve` start.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pinhole migrate --config pinhole.toml
+  PINHOLE_DATABASE__URL=postgres://pinhole@db.example/pinhole pinhole migrate")]
+pub(super) struct Args {
+    /// The file with the settings (TOML); only database.url matters
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    runtime.block_on(migrate(args))
+}
+
+async fn migrate(args: &Args) -> Result<(), Failure> {
+    let config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
+    let place = place(&config)?;
+    let db = open(&place).await?;
+    let applied = db.migrate().await.map_err(|error| Failure::failed(format!("{place}: {error}")))?;
+    db.close().await;
+    let lines = match applied.as_slice() {
+        [] => vec![format!("{place}: nothing to do\n")],
+        names => names.iter().map(|name| format!("{place}: applied {name}\n")).collect(),
+    };
+    // What was done is done, whoever reads of it.
+    let _ = std::io::stdout().write_all(lines.concat().as_bytes());
+    Ok(())
+}

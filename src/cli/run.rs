@@ -1,0 +1,85 @@
+//! What every serving command shares: listeners, the app behind them, the sweeper, and the drain.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::Instant,
+};
+
+use super::Failure;
+use crate::{app::App, config::Server, server, web};
+
+/// Where requests come in.
+pub(super) struct Listeners {
+    /// The API, the images and the demo page.
+    pub(super) main: TcpListener,
+    /// `/livez`, `/readyz` and `/metrics`.
+    pub(super) ops: TcpListener,
+}
+
+/// Listens; `flag` is blamed when that fails.
+pub(super) async fn bind(flag: &str, wanted: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(wanted).await.map_err(|error| {
+        Failure::failed(format!("{flag} {wanted}: {error}; choose another address, or port 0 for a free one"))
+    })
+}
+
+/// The address that was chosen.
+pub(super) fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(Failure::failed)
+}
+
+/// The bounds of every listener.
+pub(super) fn limits(settings: &Server) -> server::Limits {
+    server::Limits {
+        max_connections: settings.max_connections,
+        header_timeout: Duration::from_secs(settings.header_timeout_secs),
+        drain: Duration::from_secs(settings.drain_secs),
+    }
+}
+
+/// Completes at SIGTERM or SIGINT; listening starts at once, so that no signal is missed.
+pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Serves until `stop` completes, then lets what is under way finish. The database stays open.
+pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listeners: Listeners) {
+    let limits = limits(&app.config.server);
+    let (stopping, stops) = watch::channel(false);
+    let (for_main, for_ops) = (Arc::clone(&app), Arc::clone(&app));
+    let main = tokio::spawn(server::serve(listeners.main, limits, stops.clone(), move |request| {
+        web::handle(Arc::clone(&for_main), request)
+    }));
+    let ops = tokio::spawn(server::serve(listeners.ops, limits, stops, move |request| {
+        web::ops::handle(Arc::clone(&for_ops), request)
+    }));
+    let sweeping = app.config.server.role.controls().then(|| {
+        let app = Arc::clone(&app);
+        let every = Duration::from_secs(app.config.upload.sweep_secs);
+        tokio::spawn(async move { app.sweeper.run(every).await })
+    });
+
+    stop.await;
+    tracing::info!("stopping: requests under way are finished first");
+    app.drain();
+    // Errors mean that nobody listens any more, which is what is wanted.
+    let _ = stopping.send(true);
+    let give_up = Instant::now() + limits.drain;
+    let _ = tokio::join!(main, ops);
+    app.finish_keyed(give_up).await;
+    // Killed anywhere, a sweep is done again.
+    if let Some(sweeping) = sweeping {
+        sweeping.abort();
+    }
+}

@@ -1,0 +1,207 @@
+//! `pinhole serve`: production, on a database and a bucket that are there.
+
+mod check;
+
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use super::{
+    Failure, place,
+    run::{self, Listeners, address, bind},
+};
+use crate::{
+    app::{App, catalogue},
+    config::{Config, Place, Role, Secret},
+    db::{Db, ServerLock},
+    identity::Identity,
+    link::KeyRing,
+    store::{CorsRule, Settings, Store, StoreError},
+};
+
+/// Serves from a database and a bucket of your own.
+///
+/// The database is a SQLite file, for exactly one server, or PostgreSQL; the bucket any that speaks S3.
+/// Both must be there: a new SQLite file is made, anything else is never created or migrated at a start.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pinhole serve --config pinhole.toml
+  pinhole serve --config pinhole.toml --check
+  PINHOLE_BUCKET__NAME=photos pinhole serve --config pinhole.toml --role deliver --listen 0.0.0.0:8080
+
+Settings come from the file, then from the environment, such as PINHOLE_SERVER__PUBLIC_URL, then from
+the flags. Where the file has no keys for the bucket, the AWS SDK's own variables, profile and roles count.")]
+pub(super) struct Args {
+    /// The file with the settings (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Looks at settings, database and bucket, says what it finds, and exits
+    #[arg(long)]
+    check: bool,
+    /// Which part of the work this process does: server.role
+    #[arg(long, value_enum)]
+    role: Option<Role>,
+    /// Address of the API and the images: server.listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address of /livez, /readyz and /metrics: `server.ops_listen`
+    #[arg(long, value_name = "ADDR")]
+    ops_listen: Option<SocketAddr>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    runtime.block_on(serve(args))
+}
+
+async fn serve(args: &Args) -> Result<(), Failure> {
+    let mut config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
+    config.server.role = args.role.unwrap_or(config.server.role);
+    config.server.listen = args.listen.unwrap_or(config.server.listen);
+    config.server.ops_listen = args.ops_listen.unwrap_or(config.server.ops_listen);
+    require_production(&config)?;
+    let place = place(&config)?;
+    let settings = Settings::find(&config.bucket).await.map_err(Failure::usage)?;
+    if args.check {
+        return check::run(&config, &place, &settings).await;
+    }
+
+    let _lock = match &place {
+        Place::Sqlite(path) => Some(ServerLock::take(path).map_err(Failure::failed)?),
+        Place::Postgres(_) => None,
+    };
+    let db = open(&place).await?;
+    let store = Store::connect(&settings);
+    store.ping().await.map_err(|error| bucket_failure(&settings, &error))?;
+    if config.server.role.controls() {
+        warn_of_missing_cors(&store, &config.bucket.cors_origins).await;
+    }
+    if config.auth.service_key_hashes.is_empty() {
+        tracing::warn!("{NO_SERVICE_KEY}");
+    }
+
+    let main = bind("--listen", config.server.listen).await?;
+    let ops = bind("--ops-listen", config.server.ops_listen).await?;
+    if config.server.public_url.is_empty() {
+        config.server.public_url = format!("http://{}", address(&main)?);
+    }
+    let app = Arc::new(App::new(config, db.clone(), store, false).map_err(Failure::usage)?);
+    let stop = run::stop_signal()?;
+    announce(&app.config, &main, &ops)?;
+    run::until(stop, app, Listeners { main, ops }).await;
+    db.close().await;
+    Ok(())
+}
+
+/// What an operator of an app without a backend may leave out.
+const NO_SERVICE_KEY: &str = "auth.service_key_hashes is empty, so no backend can act for users or say who \
+    follows whom; make one with: printf %s \"$SERVICE_KEY\" | sha256sum";
+
+/// Refuses what is good enough to try things on, and not for production.
+fn require_production(config: &Config) -> Result<(), Failure> {
+    let server = &config.server;
+    // Of several processes or machines, only the operator knows which one users see.
+    let is_alone = server.role == Role::All && server.listen.ip().is_loopback();
+    if server.public_url.is_empty() && !is_alone {
+        return Err(Failure::usage(
+            "server.public_url is not set: name the origin that users see, such as https://img.example.org",
+        ));
+    }
+    if !server.is_public_url_safe() {
+        return Err(Failure::usage(format!(
+            "server.public_url {}: tokens and links would cross the network unencrypted; \
+             use https://, with TLS ending at the proxy in front",
+            server.public_url
+        )));
+    }
+    if config.auth.jwt_secret == Secret::default() {
+        return Err(Failure::usage(
+            "auth.jwt_secret is not set: it is the secret that your app signs its users' tokens with (HS256), \
+             at least 32 bytes",
+        ));
+    }
+    Identity::new(config, false).map_err(Failure::usage)?;
+    if config.links.keys.is_empty() {
+        return Err(Failure::usage(
+            "links.keys is not set: name a key as kid:secret; make the secret with: \
+             head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d =",
+        ));
+    }
+    KeyRing::parse(config.links.keys.iter().map(Secret::expose))
+        .map_err(|error| Failure::usage(format!("links.keys: {error}")))?;
+    catalogue::load(&config.transform).map_err(Failure::usage)?;
+    Ok(())
+}
+
+/// Opens the database at the schema that this program needs. A new SQLite file has one server and nothing
+/// to lose, so it is set up at once; anywhere else a migration is the operator's to time, since other
+/// nodes may be serving from the same database.
+async fn open(place: &Place) -> Result<Db, Failure> {
+    let db = super::open(place).await?;
+    let schema = db.schema().await.map_err(Failure::failed)?;
+    match place {
+        _ if schema.pending.is_empty() => {}
+        Place::Sqlite(_) if schema.applied == 0 => {
+            db.migrate().await.map_err(Failure::failed)?;
+        }
+        _ => return Err(Failure::failed(pending(place, &schema.pending))),
+    }
+    Ok(db)
+}
+
+/// What to say of a database that is not up to date.
+pub(super) fn pending(place: &Place, names: &[String]) -> String {
+    format!("{place}: pending migrations: {}; run pinhole migrate first", names.join(", "))
+}
+
+/// What is wrong with the bucket, and what to change.
+pub(super) fn bucket_failure(settings: &Settings, error: &StoreError) -> Failure {
+    let mend = match error {
+        StoreError::NoBucket => "create it, which pinhole never does, or mend bucket.name",
+        StoreError::Denied(_) => "mend the keys, the bucket's policy, bucket.region or this machine's clock",
+        StoreError::Credentials(_) => "set bucket.access_key_id, or what the AWS SDK looks for",
+        _ => "mend bucket.endpoint, or start the server there",
+    };
+    Failure::failed(format!("{}: {error}; {mend}", bucket_name(settings)))
+}
+
+fn bucket_name(settings: &Settings) -> String {
+    let endpoint = settings.endpoint.as_deref().unwrap_or("Amazon S3");
+    format!("bucket {} at {endpoint} ({})", settings.bucket, settings.region)
+}
+
+/// The configured origins whose pages the bucket would not let upload.
+async fn locked_out<'a>(store: &Store, origins: &'a [String]) -> Result<Vec<&'a str>, StoreError> {
+    let rules = if origins.is_empty() { Vec::new() } else { store.get_cors().await? };
+    Ok(origins.iter().map(String::as_str).filter(|origin| !CorsRule::let_upload(&rules, origin)).collect())
+}
+
+/// Uploads through this server work without it, so that it is no reason not to start.
+async fn warn_of_missing_cors(store: &Store, origins: &[String]) {
+    match locked_out(store, origins).await {
+        Ok(origins) if origins.is_empty() => {}
+        Ok(origins) => tracing::warn!(
+            "the bucket has no CORS rule that lets pages of {} upload to it; \
+             pinhole serve --check prints what it needs",
+            origins.join(", ")
+        ),
+        Err(error) => tracing::warn!("the bucket's CORS rules cannot be read: {error}"),
+    }
+}
+
+/// One line, words of `key=value`, for people and scripts.
+fn announce(
+    config: &Config,
+    main: &tokio::net::TcpListener,
+    ops: &tokio::net::TcpListener,
+) -> Result<(), Failure> {
+    let line = format!(
+        "pinhole serve is ready: listen=http://{} ops=http://{} public_url={} role={}\n",
+        address(main)?,
+        address(ops)?,
+        config.server.public_url,
+        config.server.role.as_str(),
+    );
+    let mut out = std::io::stdout().lock();
+    // Nobody reading along is no reason to stop.
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! `pinhole serve --check`: what a start would find, one line each. Nothing is changed.
+
+use std::{fmt::Display, io::Write as _};
+
+use super::{Failure, NO_SERVICE_KEY, bucket_failure, bucket_name, locked_out, pending};
+use crate::{
+    config::{Config, Place},
+    db::Schema,
+    store::{CorsRule, Settings, Store},
+};
+
+/// The report under way.
+#[derive(Default)]
+struct Report {
+    has_failed: bool,
+}
+
+impl Report {
+    fn ok(what: &str, found: impl Display) {
+        print("ok", what, &found);
+    }
+
+    fn note(what: &str, found: impl Display) {
+        print("note", what, &found);
+    }
+
+    fn fail(&mut self, what: &str, found: impl Display) {
+        self.has_failed = true;
+        print("FAIL", what, &found);
+    }
+}
+
+fn print(verdict: &str, what: &str, found: &dyn Display) {
+    // Nobody reading along is no reason to stop.
+    let _ = writeln!(std::io::stdout(), "{verdict:<5} {what:<9} {found}");
+}
+
+/// Looks at everything, so that all that is wrong is said at once. The settings are known to be good.
+pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> Result<(), Failure> {
+    let mut report = Report::default();
+    let public_url = match config.server.public_url.as_str() {
+        "" => "the address listened on",
+        url => url,
+    };
+    let server = &config.server;
+    Report::ok(
+        "server",
+        format_args!("{public_url}, role {}, listening on {}", server.role.as_str(), server.listen),
+    );
+    let keys = config.links.keys.len();
+    Report::ok(
+        "secrets",
+        format_args!("link keys: {keys}; service keys: {}", config.auth.service_key_hashes.len()),
+    );
+    if config.auth.service_key_hashes.is_empty() {
+        Report::note("secrets", NO_SERVICE_KEY);
+    }
+    database(&mut report, place).await;
+    bucket(&mut report, config, settings).await;
+    if report.has_failed {
+        return Err(Failure::failed("the check failed: mend what the lines with FAIL say"));
+    }
+    Ok(())
+}
+
+async fn database(report: &mut Report, place: &Place) {
+    // Opening would make the file, and a check makes nothing.
+    if let Place::Sqlite(path) = place
+        && !path.exists()
+    {
+        return Report::ok("database", format_args!("{place} is not there yet; the first start makes it"));
+    }
+    let db = match super::super::open(place).await {
+        Ok(db) => db,
+        Err(failure) => return report.fail("database", failure.message),
+    };
+    match db.schema().await {
+        Ok(Schema { pending: names, applied }) if names.is_empty() => {
+            Report::ok("database", format_args!("{place}, migrations: {applied}, none pending"));
+        }
+        Ok(Schema { applied: 0, .. }) if matches!(place, Place::Sqlite(_)) => {
+            Report::ok("database", format_args!("{place} is empty; the first start sets it up"));
+        }
+        Ok(Schema { pending: names, .. }) => report.fail("database", pending(place, &names)),
+        Err(error) => report.fail("database", format_args!("{place}: {error}")),
+    }
+    db.close().await;
+}
+
+async fn bucket(report: &mut Report, config: &Config, settings: &Settings) {
+    let store = Store::connect(settings);
+    match store.ping().await {
+        Ok(()) => Report::ok("bucket", bucket_name(settings)),
+        Err(error) => return report.fail("bucket", bucket_failure(settings, &error).message),
+    }
+    let origins = &config.bucket.cors_origins;
+    if origins.is_empty() {
+        return Report::note(
+            "cors",
+            "bucket.cors_origins is empty: no web page may upload straight to the bucket",
+        );
+    }
+    Report::note("cors", format_args!("needed: {}", CorsRule::document(origins)));
+    match locked_out(&store, origins).await {
+        Ok(locked) if locked.is_empty() => {
+            Report::ok("cors", format_args!("pages of {} may upload", origins.join(", ")));
+        }
+        Ok(locked) => report.fail(
+            "cors",
+            format_args!(
+                "pages of {} may not upload: add the rules above to the bucket's own, such as with \
+                 aws s3api put-bucket-cors --bucket {} --cors-configuration file://cors.json",
+                locked.join(", "),
+                settings.bucket
+            ),
+        ),
+        Err(error) => Report::note(
+            "cors",
+            format_args!("the bucket's rules cannot be read ({error}): compare them with the rules above"),
+        ),
+    }
+}

@@ -1,0 +1,78 @@
+//! `[transform]` and `[cache]`: what may be rendered, and what is kept for how long.
+
+use serde::Deserialize;
+
+use super::{
+    list::list,
+    presets::{Presets, Watermarks},
+};
+
+/// `[transform]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Transform {
+    /// What a request without a signature may ask for.
+    pub unsigned: Unsigned,
+    /// The widths, in pixels, of `unsigned = "listed"`.
+    #[serde(deserialize_with = "list")]
+    pub widths: Vec<u32>,
+    /// The longest side, in pixels, that is ever rendered.
+    pub max_side: u32,
+    /// The most pixels that are ever rendered.
+    pub max_pixels: u64,
+    /// Option strings by name.
+    pub presets: Presets,
+    /// Pictures to lay over others, by name.
+    pub watermarks: Watermarks,
+}
+
+impl Default for Transform {
+    fn default() -> Self {
+        Self {
+            unsigned: Unsigned::Listed,
+            widths: vec![64, 128, 256, 320, 400, 640, 800, 960, 1200, 1600, 1920, 2400],
+            max_side: 16_384,
+            max_pixels: 40_000_000,
+            presets: Presets::new(),
+            watermarks: Watermarks::new(),
+        }
+    }
+}
+
+/// What a request without a signature may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unsigned {
+    /// Any options.
+    Any,
+    /// A listed width, in any format, or a preset.
+    Listed,
+    /// The original alone.
+    None,
+}
+
+/// `[cache]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// Bytes of variants and originals kept in memory.
+    pub memory_bytes: u64,
+    /// Seconds that a browser may show a public image without asking again; for so long it may still
+    /// show one that has turned private.
+    pub browser_ttl_secs: u64,
+    /// Seconds that a CDN may, likewise.
+    pub edge_ttl_secs: u64,
+    /// Seconds that a cache may show a stale public image while it asks again.
+    pub stale_while_revalidate_secs: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 << 20,
+            browser_ttl_secs: 60,
+            edge_ttl_secs: 60,
+            stale_while_revalidate_secs: 10,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `[server]`: addresses, connections, and which part of the work this process does.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::Deserialize;
+
+/// `[server]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where requests are taken; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are; not for the public.
+    pub ops_listen: SocketAddr,
+    /// Which part of the work this process does.
+    pub role: Role,
+    /// The origin of all URLs that pinhole gives out, without a trailing slash. Empty, it is the address
+    /// that is listened on, if that is a loopback address and the role is `all`.
+    pub public_url: String,
+    /// Connections served at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// Seconds a client may take for a request's headers, and idle between requests.
+    pub header_timeout_secs: u64,
+    /// Seconds without a byte after which a request's body is given up.
+    pub body_idle_timeout_secs: u64,
+    /// Seconds that requests under way get at shutdown.
+    pub drain_secs: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self {
+            listen: loopback(8080),
+            ops_listen: loopback(9090),
+            role: Role::All,
+            public_url: String::new(),
+            max_connections: 10_000,
+            header_timeout_secs: 30,
+            body_idle_timeout_secs: 30,
+            drain_secs: 30,
+        }
+    }
+}
+
+/// Which part of the work a process does, so that uploads and delivery can run apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything.
+    #[default]
+    All,
+    /// The control API and the sweeper; no `/i/…`.
+    Upload,
+    /// `/i/…` alone: it writes neither to the ledger nor to the bucket.
+    Deliver,
+}
+
+impl Role {
+    /// Whether images are delivered.
+    pub fn delivers(self) -> bool {
+        matches!(self, Self::All | Self::Deliver)
+    }
+
+    /// Whether the control API is there, and the sweeper runs.
+    pub fn controls(self) -> bool {
+        matches!(self, Self::All | Self::Upload)
+    }
+
+    /// The spelling in settings and flags.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Upload => "upload",
+            Self::Deliver => "deliver",
+        }
+    }
+}
+
+/// The rule of an origin: a scheme and a host, and nothing after them (RFC 6454, section 6.2).
+pub(super) fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ' ', '@']))
+}
+
+impl Server {
+    /// Whether what goes to `public_url` is safe from whoever is on the way: it is https, or never leaves
+    /// the machine.
+    pub fn is_public_url_safe(&self) -> bool {
+        let Some(authority) = self.public_url.strip_prefix("http://") else { return true };
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => authority,
+        };
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_safe_on_loopback_alone() {
+        for (url, safe) in [
+            ("https://img.example", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost", true),
+            ("http://[::1]:8080", true),
+            ("http://img.example", false),
+            ("http://localhost.example", false),
+            ("http://127.0.0.1.example:80", false),
+            ("http://10.0.0.1", false),
+        ] {
+            let server = Server { public_url: url.to_owned(), ..Server::default() };
+            assert_eq!(server.is_public_url_safe(), safe, "{url}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `[work]`: how much is done at once.
+
+use serde::Deserialize;
+
+/// `[work]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Work {
+    /// Renders at once; 0 means one for each core.
+    pub renders: usize,
+    /// Renders that may wait; more are shed with 503.
+    pub renders_waiting: usize,
+    /// Uploads verified at once; 0 means one for each core.
+    pub ingests: usize,
+    /// Uploads that may wait for that.
+    pub ingests_waiting: usize,
+    /// Originals read from the bucket at once.
+    pub fetches: usize,
+    /// Originals that may wait for that.
+    pub fetches_waiting: usize,
+    /// Uploads read back from the bucket at once to be completed, each into a temporary file.
+    pub completions: usize,
+    /// Uploads that may wait for that.
+    pub completions_waiting: usize,
+    /// Bodies of resumable uploads received at once, each through a temporary file, counting those that
+    /// are still being kept though their clients have hung up; more are shed with 503.
+    pub receives: usize,
+    /// Requests with an idempotency key that are worked on at once, counting those whose clients have
+    /// hung up; more are shed with 503.
+    pub keyed: usize,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            renders: 0,
+            renders_waiting: 64,
+            ingests: 0,
+            ingests_waiting: 64,
+            fetches: 16,
+            fetches_waiting: 256,
+            completions: 8,
+            completions_waiting: 256,
+            receives: 256,
+            keyed: 1000,
+        }
+    }
+}

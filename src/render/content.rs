@@ -1,0 +1,38 @@
+//! What only the pixels can tell: where a border ends, and where there is most to see.
+//!
+//! It is decided once for a picture, on the first frame of an animation, so that all frames agree.
+
+mod border;
+mod saliency;
+
+use super::decode::{Look, Pixels};
+use super::geometry::{self, Layout, Point};
+use super::options::{Gravity, Plan, Trim};
+use super::{RenderError, Turn};
+
+/// Whether the layout that `plan` asks for depends on the pixels.
+pub(super) fn decides(plan: &Plan) -> bool {
+    plan.gravity == Gravity::Auto || matches!(plan.trim, Trim::Border { .. })
+}
+
+/// The layout of a picture whose stored pixels are at hand; see [`geometry::layout`].
+pub(super) fn layout(pixels: &Pixels, look: &Look, plan: &Plan) -> Result<Layout, RenderError> {
+    let upright = Turn::from(look.orientation);
+    let source = upright.size(pixels.size());
+    let part = match plan.trim {
+        Trim::Border { tolerance } => {
+            geometry::turned(border::inside(pixels, upright, tolerance), pixels.size(), upright)
+        }
+        sides @ Trim::Sides { .. } => geometry::trimmed(source, sides)?,
+    };
+    let around = |towards| geometry::layout_of(part, source, towards, plan);
+    if let Some(towards) = Point::of(plan.gravity) {
+        return Ok(around(towards));
+    }
+    let (whole, centred) = (geometry::turned(part, source, plan.turn), around(Point::CENTRE));
+    if centred.crop == whole {
+        return Ok(centred);
+    }
+    let towards = saliency::densest(pixels, upright.then(plan.turn), whole, centred.crop)?;
+    Ok(around(towards))
+}
