@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::{Config, Place},
-    db::Db,
+    config::{Config, Place, Secret},
+    db::{Db, DbError},
 };
 
 /// An access-controlled image origin.
@@ -76,11 +76,33 @@ fn place(config: &Config) -> Result<Place, Failure> {
 
 /// Opens the database as it is; a SQLite file is made when absent.
 async fn open(place: &Place) -> Result<Db, Failure> {
-    let (opened, mend) = match place {
-        Place::Sqlite(path) => (Db::open_sqlite(path).await, "its folder must be there, and be writable"),
-        Place::Postgres(url) => {
-            (Db::open_postgres(url.expose()).await, "mend database.url, or start the server there")
-        }
-    };
-    opened.map_err(|error| Failure::failed(format!("{place}: {error}; {mend}")))
+    match place {
+        Place::Sqlite(path) => opened(
+            place,
+            Db::open_sqlite(path).await,
+            "it must be a database, and its folder be there and be writable",
+        ),
+        Place::Postgres(url) => open_postgres(place, url).await,
+    }
+}
+
+/// Opens the database to look at it alone: a SQLite file stays as it is, byte for byte.
+async fn look_at(place: &Place) -> Result<Db, Failure> {
+    match place {
+        Place::Sqlite(path) => opened(
+            place,
+            Db::open_sqlite_read_only(path).await,
+            "it must be a database, and its folder be writable",
+        ),
+        Place::Postgres(url) => open_postgres(place, url).await,
+    }
+}
+
+async fn open_postgres(place: &Place, url: &Secret) -> Result<Db, Failure> {
+    let db = Db::open_postgres(url.expose()).await;
+    opened(place, db, "mend database.url, or start the server there")
+}
+
+fn opened(place: &Place, db: Result<Db, DbError>, mend: &str) -> Result<Db, Failure> {
+    db.map_err(|error| Failure::failed(format!("{place}: {error}; {mend}")))
 }

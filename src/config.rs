@@ -6,6 +6,8 @@
 mod bucket;
 mod database;
 mod delivery;
+mod environment;
+mod explain;
 mod idempotency;
 mod list;
 mod presets;
@@ -29,7 +31,7 @@ pub use self::{
     presets::{Presets, Watermark, Watermarks},
     rights::{Auth, Follows, Links},
     secret::Secret,
-    server::{Role, Server},
+    server::{Role, Server, is_loopback},
     sweep::Sweep,
     upload::{Quota, Upload},
     work::Work,
@@ -73,19 +75,19 @@ const MIN_RESERVED_SECS: u64 = 300;
 /// Why the settings are refused; the message names the setting.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// A file or variable cannot be read, or has a value of the wrong kind.
-    #[error("configuration: {}", one_line(.0))]
-    Read(#[from] config::ConfigError),
+    /// A file or variable cannot be read, or has a value of the wrong kind; where, and what is expected.
+    #[error("configuration: {0}")]
+    Read(String),
     /// A value is outside what it may be.
     #[error("configuration: {0} {1}")]
     Value(&'static str, &'static str),
 }
 
-/// A parser's picture of the place, on one line.
-fn one_line(error: &config::ConfigError) -> String {
-    let text = error.to_string();
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(" ")
+impl From<config::ConfigError> for ConfigError {
+    fn from(error: config::ConfigError) -> Self {
+        // The error itself holds values, and goes no further.
+        Self::Read(explain::explain(&error))
+    }
 }
 
 impl Config {
@@ -99,8 +101,14 @@ impl Config {
         if let Some(path) = file {
             builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
         }
-        // Variables stay text until the setting's own type reads them: a secret of digits is no number.
-        let environment = config::Environment::with_prefix("PINHOLE").prefix_separator("_").separator("__");
+        let environment::Variables { settings, ignored } = environment::read(std::env::vars_os())?;
+        if !ignored.is_empty() {
+            tracing::warn!(
+                "ignored, since they name no setting (PINHOLE_SECTION__NAME): {}",
+                ignored.join(", ")
+            );
+        }
+        let environment = config::Environment::default().source(Some(settings));
         let config: Self = builder.add_source(environment).build()?.try_deserialize()?;
         config.check()?;
         Ok(config)

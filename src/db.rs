@@ -67,8 +67,12 @@ impl DbError {
         use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Tls};
         match self {
             Self::Sql(PoolTimedOut | PoolClosed | Io(_) | Tls(_)) => true,
-            // PostgreSQL's serialization_failure and deadlock_detected.
-            Self::Sql(Database(error)) => matches!(error.code().as_deref(), Some("40001" | "40P01")),
+            // PostgreSQL's serialization_failure and deadlock_detected; SQLite's BUSY, LOCKED and
+            // BUSY_SNAPSHOT, when another process has kept it for longer than is waited.
+            // <https://www.sqlite.org/rescode.html>
+            Self::Sql(Database(error)) => {
+                matches!(error.code().as_deref(), Some("40001" | "40P01" | "5" | "6" | "517"))
+            }
             _ => false,
         }
     }
@@ -118,6 +122,15 @@ impl Db {
         let write = pool().max_connections(1).connect_with(options.clone()).await?;
         let read = pool().max_connections(SQLITE_READERS).connect_with(options.read_only(true)).await?;
         Ok(Self::Sqlite { read, write })
+    }
+
+    /// Opens a SQLite file that is there, as it is, to look at: writing fails, and the file stays what it
+    /// was, to its journal mode.
+    pub async fn open_sqlite_read_only(path: &Path) -> Result<Self, DbError> {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+        let pool = PoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
+        let read = pool.max_connections(SQLITE_READERS).connect_with(options).await?;
+        Ok(Self::Sqlite { write: read.clone(), read })
     }
 
     /// Connects to a PostgreSQL server by its URL.
@@ -175,5 +188,39 @@ impl Conn {
             Self::Sqlite(_) | Self::Postgres(_) => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::ConnectOptions as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_another_process_keeps_is_an_outage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let db = Db::open_sqlite(&path).await.unwrap();
+        let _writing = db.begin().await.unwrap();
+        let other = SqliteConnectOptions::new().filename(&path).busy_timeout(Duration::ZERO);
+        let mut other = other.connect().await.unwrap();
+        let refused = sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.map(drop);
+        let refused = refused.map_err(DbError::from).unwrap_err();
+        assert!(refused.is_outage(), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn what_is_opened_to_look_at_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        Db::open_sqlite_read_only(&path).await.unwrap_err();
+        assert!(!path.exists(), "nothing was made");
+        std::fs::write(&path, "").unwrap();
+        let db = Db::open_sqlite_read_only(&path).await.unwrap();
+        db.ping().await.unwrap();
+        db.migrate().await.unwrap_err();
+        db.close().await;
+        assert_eq!(std::fs::read(&path).unwrap(), b"", "it is as empty as it was");
     }
 }

@@ -333,8 +333,8 @@ impl From<&RenderError> for Error {
     fn from(error: &RenderError) -> Self {
         match error {
             RenderError::OutputTooLarge { .. }
-            | RenderError::AnimationTooLarge { .. }
-            | RenderError::NothingLeft(_) => Self::bad_request("bad_options", sentence(&error)),
+            | RenderError::NothingLeft(_)
+            | RenderError::AnimationTooLarge { .. } => Self::bad_request("bad_options", sentence(&error)),
             _ => Self::internal(error),
         }
     }

@@ -10,8 +10,9 @@ use pinhole::cli::Cli;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `RUST_LOG` says otherwise. s3s logs a plain 404 as an error, and the SDK every
-/// place where it found no credentials.
-const LOG_FILTER: &str = "warn,pinhole=info,s3s=off,aws_config=off";
+/// place where it found no credentials. sqlx warns of parameters that it does not know with their values,
+/// which may be passwords.
+const LOG_FILTER: &str = "warn,pinhole=info,s3s=off,aws_config=off,sqlx_postgres::options=error";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

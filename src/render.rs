@@ -49,8 +49,8 @@ pub use watermark::{Watermark, WatermarkError, WatermarkSettings};
 ///
 /// Decoding holds at most about 10 bytes for each of a source's pixels at once (a progressive JPEG's
 /// coefficients and a 16-bit PNG 8, an AVIF of more than 8 bits 10), resizing with transparency 8
-/// more. Of an animation three canvases are held, whatever its length. Filters hold at most about 16
-/// bytes for each of the answer's pixels.
+/// more. Filters hold at most about 16 bytes for each of the answer's pixels. Of an animation three
+/// canvases are held, whatever its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest source, in pixels of its canvas.
@@ -110,6 +110,9 @@ pub enum RenderError {
         /// Pixels.
         height: u32,
     },
+    /// The options cut everything off.
+    #[error("`trim` leaves nothing of a picture of {}×{} pixels; trim less", .0.width, .0.height)]
+    NothingLeft(Size),
     /// All frames of the answer would be larger than [`Limits::max_animation_pixels`].
     #[error(
         "an animation of {frames} frames of {width}×{height} pixels is larger than allowed; ask for a smaller width or height, or for `anim=false`"
@@ -122,9 +125,6 @@ pub enum RenderError {
         /// Pixels.
         height: u32,
     },
-    /// The options cut everything off.
-    #[error("`trim` leaves nothing of a picture of {}×{} pixels; trim less", .0.width, .0.height)]
-    NothingLeft(Size),
     /// The source does not decode.
     #[error("the source cannot be decoded")]
     Decode(#[source] image::ImageError),
@@ -175,10 +175,8 @@ fn render_animation(
     let opened = decode::Source::open(source, format, limits)?;
     let mut layout = geometry::layout(opened.upright_size(), plan)?;
     check_output(layout.output(), limits)?;
-
     let look = opened.look.clone();
     if content::decides(plan) {
-        // What is seen first decides for all, or the picture would jump.
         layout = content::layout(&opened.pixels()?, &look, plan)?;
         check_output(layout.output(), limits)?;
     }

@@ -26,7 +26,7 @@ use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     primitives::ByteStream,
-    types::{BucketLocationConstraint, CreateBucketConfiguration},
+    types::{BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration},
 };
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -167,6 +167,29 @@ impl Store {
         let sent = self.client.head_bucket().bucket(&self.settings.bucket).send();
         sent.await.map_err(|e| StoreError::from_sdk(&e, ""))?;
         Ok(())
+    }
+
+    /// Whether the bucket keeps versions of what is deleted. A server that knows no versions keeps none.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketVersioning.html>
+    pub async fn keeps_versions(&self) -> Result<bool, StoreError> {
+        let sent = self.client.get_bucket_versioning().bucket(&self.settings.bucket).send();
+        match sent.await {
+            Ok(found) => Ok(found.status() == Some(&BucketVersioningStatus::Enabled)),
+            Err(SdkError::ServiceError(e)) if e.raw().status().as_u16() == 501 => Ok(false),
+            Err(error) => Err(StoreError::from_sdk(&error, "")),
+        }
+    }
+
+    /// Whether there are objects with pinhole's keys. Of each kind only the first page is looked at.
+    pub async fn is_in_use(&self) -> Result<bool, StoreError> {
+        for kind in Kind::ALL {
+            let page = self.list(kind.prefix(), "", listing::MAX_PAGE).await?;
+            if page.objects.iter().any(|object| ObjectName::parse(&object.key).is_some()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Creates the bucket unless it is already there and ours.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::{App, catalogue},
-    config::{Config, Place, Role, Secret},
+    config::{Config, Place, Role, Secret, is_loopback},
     db::{Db, ServerLock},
     identity::Identity,
     link::KeyRing,
@@ -68,11 +68,15 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         Place::Sqlite(path) => Some(ServerLock::take(path).map_err(Failure::failed)?),
         Place::Postgres(_) => None,
     };
-    let db = open(&place).await?;
     let store = Store::connect(&settings);
     store.ping().await.map_err(|error| bucket_failure(&settings, &error))?;
+    let db = open(&place, &settings, &store).await?;
     if config.server.role.controls() {
         warn_of_missing_cors(&store, &config.bucket.cors_origins).await;
+        warn_of_versions(&store).await;
+        if let Some(endpoint) = closed_endpoint(&config, &settings) {
+            tracing::warn!("{}", no_page_reaches(endpoint));
+        }
     }
     if config.auth.service_key_hashes.is_empty() {
         tracing::warn!("{NO_SERVICE_KEY}");
@@ -134,9 +138,15 @@ fn require_production(config: &Config) -> Result<(), Failure> {
 /// Opens the database at the schema that this program needs. A new SQLite file has one server and nothing
 /// to lose, so it is set up at once; anywhere else a migration is the operator's to time, since other
 /// nodes may be serving from the same database.
-async fn open(place: &Place) -> Result<Db, Failure> {
+///
+/// A new ledger has no business on a bucket that has been served from: the old one is elsewhere, and this
+/// one would take all that it knows for orphans.
+async fn open(place: &Place, settings: &Settings, store: &Store) -> Result<Db, Failure> {
     let db = super::open(place).await?;
     let schema = db.schema().await.map_err(Failure::failed)?;
+    if schema.applied == 0 && store.is_in_use().await.map_err(|error| bucket_failure(settings, &error))? {
+        return Err(Failure::failed(not_its_bucket(place, settings)));
+    }
     match place {
         _ if schema.pending.is_empty() => {}
         Place::Sqlite(_) if schema.applied == 0 => {
@@ -152,10 +162,19 @@ pub(super) fn pending(place: &Place, names: &[String]) -> String {
     format!("{place}: pending migrations: {}; run pinhole migrate first", names.join(", "))
 }
 
+/// What to say of an empty database on a bucket that is not.
+fn not_its_bucket(place: &Place, settings: &Settings) -> String {
+    format!(
+        "{place} is new, and {} already holds pinhole's objects; mend database.url, or name an empty bucket",
+        bucket_name(settings)
+    )
+}
+
 /// What is wrong with the bucket, and what to change.
 pub(super) fn bucket_failure(settings: &Settings, error: &StoreError) -> Failure {
     let mend = match error {
         StoreError::NoBucket => "create it, which pinhole never does, or mend bucket.name",
+        StoreError::Region => "mend bucket.region",
         StoreError::Denied(_) => "mend the keys, the bucket's policy, bucket.region or this machine's clock",
         StoreError::Credentials(_) => "set bucket.access_key_id, or what the AWS SDK looks for",
         _ => "mend bucket.endpoint, or start the server there",
@@ -185,6 +204,35 @@ async fn warn_of_missing_cors(store: &Store, origins: &[String]) {
         ),
         Err(error) => tracing::warn!("the bucket's CORS rules cannot be read: {error}"),
     }
+}
+
+/// What to say of a bucket that keeps what was deleted.
+const VERSIONS: &str = "versions keep what was deleted: suspend versioning, or expire noncurrent versions by a \
+    lifecycle rule";
+
+async fn warn_of_versions(store: &Store) {
+    match store.keeps_versions().await {
+        Ok(false) => {}
+        Ok(true) => tracing::warn!("the bucket's {VERSIONS}"),
+        Err(error) => tracing::warn!("whether the bucket keeps versions cannot be read: {error}"),
+    }
+}
+
+/// The endpoint that uploads are granted for, if pages are to upload and none will get there: from a page
+/// that came by https, browsers send nothing to plain http, and loopback is the viewer's own machine.
+fn closed_endpoint<'a>(config: &Config, settings: &'a Settings) -> Option<&'a str> {
+    let endpoint = settings.public_endpoint.as_deref().or(settings.endpoint.as_deref())?;
+    let is_needed =
+        !config.bucket.cors_origins.is_empty() && config.server.public_url.starts_with("https://");
+    let is_closed = endpoint.starts_with("http://") || is_loopback(endpoint);
+    (is_needed && is_closed).then_some(endpoint)
+}
+
+fn no_page_reaches(endpoint: &str) -> String {
+    format!(
+        "no page can upload to {endpoint}: name the bucket's https:// address, as browsers reach it, in \
+         bucket.public_endpoint"
+    )
 }
 
 /// One line, words of `key=value`, for people and scripts.

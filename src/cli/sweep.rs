@@ -16,7 +16,7 @@ use crate::{
     store::{Settings, Store},
     work::{
         Sweeper,
-        reconcile::{Mode, Reconciler, Report},
+        reconcile::{Mode, Reconciler, Refusal, Report},
     },
 };
 
@@ -45,7 +45,8 @@ pub(super) struct Args {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Go on although bucket and database disagree about so many objects: the number that a refusal named
+    /// Go on although bucket and database disagree about so many objects, or so many have no row: the number
+    /// that a refusal named
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "dry_run")]
     force: u64,
 }
@@ -73,7 +74,7 @@ async fn sweep_place(args: &Args, config: &Config) -> Result<(), Failure> {
     }
     let store = Store::connect(&settings);
     store.ping().await.map_err(|error| serve::bucket_failure(&settings, &error))?;
-    let db = super::open(&place).await?;
+    let db = open(args, &place).await?;
     let done = sweep(args, &place, &db, &store, config.sweep).await;
     db.close().await;
     done
@@ -85,11 +86,15 @@ async fn sweep_folder(args: &Args, folder: &Path, config: &Config) -> Result<(),
     let listener = serving::bind("the bucket", (Ipv4Addr::LOCALHOST, 0).into()).await?;
     let bucket = dev::Bucket::serve(&data, listener, serving::limits(&config.server))?;
     let place = Place::Sqlite(data.database());
-    let db = super::open(&place).await?;
+    let db = open(args, &place).await?;
     let done = sweep(args, &place, &db, &bucket.store, config.sweep).await;
     db.close().await;
     bucket.stop().await;
     done
+}
+
+async fn open(args: &Args, place: &Place) -> Result<Db, Failure> {
+    if args.dry_run { super::look_at(place).await } else { super::open(place).await }
 }
 
 async fn sweep(args: &Args, place: &Place, db: &Db, store: &Store, rules: Sweep) -> Result<(), Failure> {
@@ -126,12 +131,7 @@ fn verdict(report: &Report) -> Result<(), Failure> {
         return Ok(());
     }
     if let Some(refusal) = report.refusal {
-        return Err(Failure::failed(format!(
-            "bucket and database disagree about {} of {} objects, more than sweep.max_disagreement_percent = {} \
-             allows, so nothing is touched: most likely one of them is not the other's, so look at the \
-             settings of both; if they are right, add --force {0}",
-            refusal.disagreements, refusal.compared, refusal.max_percent
-        )));
+        return Err(Failure::failed(refused(&refusal)));
     }
     let missing = report.found.missing();
     if missing > 0 {
@@ -140,7 +140,30 @@ fn verdict(report: &Report) -> Result<(), Failure> {
              images that use them"
         )));
     }
+    if report.dry_run && report.found.orphans() > 0 {
+        return Err(Failure::failed(format!(
+            "objects without a row: {}; run it without --dry-run to delete them",
+            report.found.orphans()
+        )));
+    }
     Err(Failure::failed(
         "not everything could be removed: see the report and the log, mend what they name, and run it again",
     ))
+}
+
+/// Why everything was left alone, and how it is not.
+fn refused(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Disagreement { disagreements, compared, max_percent } => format!(
+            "bucket and database disagree about {disagreements} of {compared} objects, more than \
+             sweep.max_disagreement_percent = {max_percent} allows, so nothing is touched: most likely one of \
+             them is not the other's, so look at the settings of both; if they are right, add \
+             --force {disagreements}"
+        ),
+        Refusal::Orphans { orphans, max_orphans } => format!(
+            "objects without a row: {orphans}, more than sweep.max_orphans = {max_orphans} allows, so nothing \
+             is touched: most likely another database has their rows, so look at the settings of both; if \
+             nobody else uses this bucket, add --force {orphans}"
+        ),
+    }
 }

@@ -50,7 +50,11 @@ impl fmt::Display for Place {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Postgres(url) => {
                 let rest = url.expose().split_once("://").map_or("", |(_, rest)| rest);
-                let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
+                let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+                if parameters.contains('@') {
+                    // The question mark may be the password's own.
+                    return f.write_str("postgres://…");
+                }
                 write!(f, "postgres://{}", rest.rsplit_once('@').map_or(rest, |(_, rest)| rest))
             }
         }
@@ -90,6 +94,9 @@ mod tests {
             let place = place(url).unwrap();
             assert_eq!(place.to_string(), "postgres://db.example:5432/pinhole");
             assert!(!format!("{place:?}").contains("hunter"), "{url}");
+        }
+        for url in ["postgres://hunter:hunt?er2@db/pinhole", "postgres://hunter:hun@t?er2@db/pinhole"] {
+            assert_eq!(place(url).unwrap().to_string(), "postgres://…");
         }
     }
 }

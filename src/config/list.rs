@@ -11,7 +11,7 @@ where
     T: Deserialize<'de> + FromStr<Err: fmt::Display>,
 {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected a list, or text with commas between its items")]
     enum Written<T> {
         Text(String),
         List(Vec<T>),

@@ -87,14 +87,20 @@ impl Server {
     /// Whether what goes to `public_url` is safe from whoever is on the way: it is https, or never leaves
     /// the machine.
     pub fn is_public_url_safe(&self) -> bool {
-        let Some(authority) = self.public_url.strip_prefix("http://") else { return true };
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-            _ => authority,
-        };
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        !self.public_url.starts_with("http://") || is_loopback(&self.public_url)
     }
+}
+
+/// Whether a URL leads to the machine itself.
+pub fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -15,10 +15,13 @@ pub struct Sweep {
     /// The share, in percent, of objects that may be without their row, or rows without their objects,
     /// before nothing is touched: so much is no accident, but a wrong database or bucket.
     pub max_disagreement_percent: u8,
+    /// How many objects without a row may be deleted at once, however small their share is: a bucket
+    /// that another ledger writes to as well looks like this.
+    pub max_orphans: u64,
 }
 
 impl Default for Sweep {
     fn default() -> Self {
-        Self { grace_secs: 24 * 60 * 60, max_disagreement_percent: 10 }
+        Self { grace_secs: 24 * 60 * 60, max_disagreement_percent: 10, max_orphans: 100 }
     }
 }

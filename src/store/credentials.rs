@@ -3,6 +3,9 @@
 //!
 //! The SDK has a cache of its own, but tells nobody what is in it; grants are signed here, and must not
 //! outlive what signed them. So the SDK and the grants both ask this one.
+//!
+//! What is still good is given out at once, and replaced on the side: nobody waits for the source of
+//! credentials but who has none.
 
 use std::{
     sync::Arc,
@@ -11,13 +14,13 @@ use std::{
 
 use aws_credential_types::provider::{error::CredentialsError, future};
 use aws_sdk_s3::config::{Credentials as Signing, ProvideCredentials, SharedCredentialsProvider};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{StoreError, error::chain};
 use crate::{clock, config::Secret};
 
-/// Temporary credentials are replaced so many seconds before they end, so that what they sign lives for
-/// so long at least.
+/// Temporary credentials are replaced from so many seconds before they end, at the next use. The
+/// readiness probe is one, so that what they sign lives for about as long at least.
 const REFRESH_BEFORE_SECS: u64 = 5 * 60;
 /// Credentials without an end are looked up again after so many seconds: a file may have changed.
 const RECHECK_SECS: u64 = 15 * 60;
@@ -41,10 +44,13 @@ enum Source {
 #[derive(Debug)]
 struct Chain {
     provider: SharedCredentialsProvider,
+    /// Locked for moments alone.
     held: Mutex<Option<Held>>,
+    /// Locked by who is asking the provider.
+    asking: Arc<Mutex<()>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     signing: Signing,
     ask_again_micros: i64,
@@ -65,12 +71,12 @@ impl Credentials {
 
     /// What this provider gives, asked again before it expires.
     pub fn provided(provider: SharedCredentialsProvider) -> Self {
-        Self(Source::Chain(Arc::new(Chain { provider, held: Mutex::default() })))
+        Self(Source::Chain(Arc::new(Chain { provider, held: Mutex::default(), asking: Arc::default() })))
     }
 
     /// What to sign with at a time, in microseconds since the Unix epoch.
     ///
-    /// Whoever comes while it is being replaced waits for that, as long as the chain may take.
+    /// Whoever comes when there is nothing that is good waits, as long as the chain may take.
     pub(super) async fn current(&self, now_micros: i64) -> Result<Signing, StoreError> {
         match &self.0 {
             Source::Keys(signing) => Ok(signing.clone()),
@@ -80,21 +86,46 @@ impl Credentials {
 }
 
 impl Chain {
-    async fn current(&self, now_micros: i64) -> Result<Signing, StoreError> {
-        let mut held = self.held.lock().await;
-        if let Some(held) = &*held
+    async fn current(self: &Arc<Self>, now_micros: i64) -> Result<Signing, StoreError> {
+        let held = self.held.lock().await.clone().filter(|held| held.is_good(now_micros));
+        let Some(held) = held else {
+            let _asking = self.asking.lock().await;
+            return self.replace(now_micros).await;
+        };
+        if now_micros >= held.ask_again_micros
+            && let Ok(asking) = Arc::clone(&self.asking).try_lock_owned()
+        {
+            let chain = Arc::clone(self);
+            tokio::spawn(async move {
+                // A failure is logged while what is held is good, and met by whoever asks next after that.
+                let _ = chain.replace(now_micros).await;
+                drop(asking);
+            });
+        }
+        Ok(held.signing)
+    }
+
+    /// Asks the provider, unless somebody else has just done so. The caller holds `asking`.
+    async fn replace(&self, now_micros: i64) -> Result<Signing, StoreError> {
+        let held = self.held.lock().await.clone().filter(|held| held.is_good(now_micros));
+        if let Some(held) = held
             && now_micros < held.ask_again_micros
         {
-            return Ok(held.signing.clone());
+            return Ok(held.signing);
         }
-        match (self.load().await, &mut *held) {
-            (Ok(signing), _) => {
+        let asked = Instant::now();
+        let found = self.load().await;
+        // The provider may have taken longer than it is to be left alone after a failure.
+        let waited_micros = i64::try_from(asked.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let now_micros = now_micros.saturating_add(waited_micros);
+        match (found, &mut *self.held.lock().await) {
+            (Ok(signing), held) => {
                 let ask_again_micros = ask_again(expiry_micros(&signing), now_micros);
                 *held = Some(Held { signing: signing.clone(), ask_again_micros });
                 Ok(signing)
             }
             // An outage of what gives them out is none of ours before they end.
-            (Err(error), Some(held)) if expiry_micros(&held.signing).is_none_or(|end| end > now_micros) => {
+            (Err(error), Some(held)) if held.is_good(now_micros) => {
                 tracing::warn!("the credentials are used on: {error}");
                 held.ask_again_micros = clock::after(now_micros, RETRY_SECS);
                 Ok(held.signing.clone())
@@ -109,6 +140,12 @@ impl Chain {
             Ok(found) => found.map_err(|error| StoreError::Credentials(chain(&error))),
             Err(_) => Err(StoreError::Credentials(format!("none were found within {LOAD_TIMEOUT:?}"))),
         }
+    }
+}
+
+impl Held {
+    fn is_good(&self, now_micros: i64) -> bool {
+        expiry_micros(&self.signing).is_none_or(|end| end > now_micros)
     }
 }
 
@@ -139,6 +176,8 @@ impl ProvideCredentials for Credentials {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::sync::Semaphore;
 
     use super::*;
 
@@ -179,11 +218,18 @@ mod tests {
         (issuer, credentials)
     }
 
+    /// Waits for the provider's answer, if it is being asked.
+    async fn settled(credentials: &Credentials) {
+        let Source::Chain(chain) = &credentials.0 else { unreachable!("they are provided") };
+        drop(chain.asking.lock().await);
+    }
+
     #[tokio::test]
     async fn temporary_ones_are_replaced_before_they_end() {
         let (issuer, credentials) = issued(&[3600, 7200]);
-        for (at, key) in [(0, "AKID0"), (3299, "AKID0"), (3300, "AKID1"), (6899, "AKID1")] {
+        for (at, key) in [(0, "AKID0"), (3299, "AKID0"), (3300, "AKID0"), (3300, "AKID1"), (6899, "AKID1")] {
             let found = credentials.current(NOW + secs(at)).await.unwrap();
+            settled(&credentials).await;
             assert_eq!(found.access_key_id(), key, "after {at} s");
         }
         assert_eq!(issuer.asked.load(Ordering::Relaxed), 2);
@@ -194,12 +240,47 @@ mod tests {
         let (issuer, credentials) = issued(&[3600]);
         for at in [0, 3300, 3301, 3305, 3599] {
             let found = credentials.current(NOW + secs(at)).await.unwrap();
+            settled(&credentials).await;
             assert_eq!(found.access_key_id(), "AKID0", "after {at} s");
         }
         // At the start, and after 3300 and 3599 seconds: in between it had just failed.
         assert_eq!(issuer.asked.load(Ordering::Relaxed), 3);
         let error = credentials.current(NOW + secs(3610)).await.unwrap_err();
         assert!(error.to_string().contains("nothing here"), "{error}");
+    }
+
+    /// Gives out keys only when it is let.
+    #[derive(Debug)]
+    struct Slow(Issuer, Arc<Semaphore>);
+
+    impl ProvideCredentials for Slow {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async {
+                self.1.acquire().await.unwrap().forget();
+                self.0.provide_credentials().await
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_who_could_go_on_waits_for_a_slow_source() {
+        let (issuer, let_it) = (issued(&[3600, 7200]).0, Arc::new(Semaphore::new(1)));
+        let slow = SharedCredentialsProvider::new(Slow(issuer.clone(), Arc::clone(&let_it)));
+        let credentials = Credentials::provided(slow);
+        for at in [0, 3400, 3400, 3401] {
+            let found = credentials.current(NOW + secs(at)).await.unwrap();
+            assert_eq!(found.access_key_id(), "AKID0", "after {at} s");
+            tokio::task::yield_now().await;
+        }
+        let_it.add_permits(1);
+        settled(&credentials).await;
+        // Had anybody waited, the source would have been given up for a while by now.
+        let found = credentials.current(NOW + secs(3402)).await.unwrap();
+        assert_eq!(found.access_key_id(), "AKID1");
+        assert_eq!(issuer.asked.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]

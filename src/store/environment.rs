@@ -25,6 +25,13 @@ pub enum SettingsError {
          name the bucket's region, such as us-east-1"
     )]
     Region,
+    /// The SDK took too long.
+    #[error(
+        "the AWS SDK did not find the bucket's settings within {} s: set bucket.region, bucket.endpoint and the \
+         keys, or mend what AWS_PROFILE and the like lead to",
+        LOAD_TIMEOUT.as_secs()
+    )]
+    Slow,
     /// There is no key, and the SDK has nowhere to look for one.
     #[error("bucket.access_key_id and bucket.secret_access_key are not set")]
     Credentials,
@@ -46,7 +53,7 @@ impl Settings {
         let sdk = if keys.is_some() && region.is_some() && endpoint.is_some() {
             None
         } else {
-            Some(load(region.clone()).await.ok_or(SettingsError::Region)?)
+            Some(load(region.clone()).await.ok_or(SettingsError::Slow)?)
         };
         let region = region.or_else(|| said(sdk.as_ref()?.region()?.as_ref()));
         let chain = || sdk.as_ref().and_then(SdkConfig::credentials_provider).map(Credentials::provided);

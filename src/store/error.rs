@@ -32,6 +32,9 @@ pub enum StoreError {
     /// The bucket itself does not exist: a matter of configuration.
     #[error("the bucket does not exist")]
     NoBucket,
+    /// The bucket is in another region than requests are signed for: a matter of configuration.
+    #[error("the bucket is in another region")]
+    Region,
     /// The bucket's owner does not let us: wrong keys, clock or policy.
     #[error("the bucket refused the request: {0}")]
     Denied(String),
@@ -72,6 +75,8 @@ impl StoreError {
             // An answer to HEAD has no body and so no code.
             (404, _) if key.is_empty() => Self::NoBucket,
             (404, _) => Self::Missing { key: key.to_owned() },
+            // Where to is said in a body, which an answer to HEAD has not.
+            (301, _) | (_, Some("AuthorizationHeaderMalformed")) => Self::Region,
             (416, _) => Self::Range { key: key.to_owned() },
             (401 | 403, _) => Self::Denied(text()),
             (408 | 429 | 500.., _) | (_, Some("RequestTimeout")) => Self::Unavailable(text()),

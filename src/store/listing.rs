@@ -2,6 +2,9 @@
 
 use super::{Store, StoreError, length};
 
+/// The most that S3 lists at once.
+pub(super) const MAX_PAGE: u16 = 1000;
+
 /// A page of the bucket's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPage {

@@ -7,8 +7,13 @@
 //!
 //! **What must not happen** is that a wrong setting destroys what it was pointed at. So both sides are
 //! looked at whole before anything is changed, and when they disagree in more than a bounded share
-//! ([`crate::config::Sweep::max_disagreement_percent`]) nothing is touched, the ledger's own sweep
-//! included: it would take a wrong, empty bucket for one that was cleared, and forget the rows.
+//! ([`crate::config::Sweep::max_disagreement_percent`]) or there are more orphans than a bounded number
+//! ([`crate::config::Sweep::max_orphans`]), nothing is touched, the ledger's own sweep included: it would
+//! take a wrong, empty bucket for one that was cleared, and forget the rows.
+//!
+//! That tells a ledger of another bucket, and an empty one. It does not tell a recent copy of the bucket's
+//! own ledger, beside which the original lives on: the few objects that only the original knows are like
+//! any orphans. One bucket has one ledger, and a copy must never meet it.
 //!
 //! **Age** is the bucket's `LastModified` against our clock. The two clocks may differ, but by no more
 //! than 15 minutes, or the bucket would not answer what we sign; the least grace period is four times
@@ -29,7 +34,7 @@ pub use self::{
     merge::OutOfOrder,
     report::{Failed, Findings, Found, KindFound, ListedObject, MissingObject, Refusal, Report, Tally},
 };
-use super::{SweepError, Sweeper};
+use super::{Due, SweepError, Sweeper};
 use crate::{
     clock,
     config::Sweep,
@@ -65,8 +70,8 @@ pub enum Mode {
     DryRun,
     /// Mend what can be mended.
     Mend {
-        /// Go on although the two sides disagree too much, as long as the disagreements are no more
-        /// than these: as many as the operator was told of.
+        /// Go on although the two sides disagree too much, or there are too many orphans, as long as
+        /// they are no more than these: as many as the operator was told of.
         force: u64,
     },
 }
@@ -115,10 +120,11 @@ impl Reconciler {
     pub async fn run(&self, now_micros: i64, mode: Mode) -> Result<Report, ReconcileError> {
         let due = self.sweeper.due(now_micros).await?;
         let found = self.walk(now_micros, None).await?;
-        let refusal = found.distrust(self.rules.max_disagreement_percent);
-        let report = Report { dry_run: mode == Mode::DryRun, due, swept: None, found, refusal };
+        let refusal = found.distrust(&self.rules);
+        let dry_run = mode == Mode::DryRun;
+        let report = Report { dry_run, due, swept: None, left: Due::default(), found, refusal };
         let Mode::Mend { force } = mode else { return Ok(report) };
-        if refusal.is_some_and(|refusal| refusal.disagreements > force) {
+        if refusal.is_some_and(|refusal| refusal.force() > force) {
             return Ok(report);
         }
         let swept = Some(self.sweeper.sweep(now_micros).await?);
@@ -130,7 +136,8 @@ impl Reconciler {
         } else {
             report.found
         };
-        Ok(Report { dry_run: false, due, swept, found, refusal: None })
+        let left = self.sweeper.due(now_micros).await?;
+        Ok(Report { dry_run, due, swept, left, found, refusal: None })
     }
 
     async fn walk(&self, now_micros: i64, max_deleted: Option<u64>) -> Result<Found, ReconcileError> {

@@ -3,7 +3,7 @@
 //! Deadlines are indexes, so a sweep is a few range scans. Every step is one conditional update that
 //! one node wins; what a crash leaves half done is still due, and done again.
 
-use std::time::Duration;
+use std::{collections::HashSet, hash::Hash, time::Duration};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use thiserror::Error;
@@ -28,6 +28,8 @@ const MAX_BATCHES: usize = 100;
 const CHUNKS_AT_ONCE: usize = 8;
 /// How many idempotency keys one transaction takes out.
 const KEYS_BATCH: i64 = 1000;
+/// How many rows of each kind one sweep passes by, because they could not be removed.
+const MAX_PASSED: usize = 1000;
 /// How long after a client's last right to write ended the bucket may still be taking his bytes.
 const UPLOAD_SLACK_SECS: u64 = 15 * 60;
 
@@ -110,16 +112,17 @@ impl Sweeper {
     }
 
     /// Sweeps everything that is over at a time, in microseconds since the Unix epoch. What cannot be
-    /// removed is counted, logged and left for the next sweep; it keeps nothing else from being swept.
+    /// removed is counted, logged and left for the next sweep; it keeps nothing else from being swept,
+    /// unless the bucket is away: then what is in the ledger alone has been swept, and the rest waits.
     pub async fn sweep(&self, now_micros: i64) -> Result<Swept, SweepError> {
         let mut swept = Swept::default();
         self.erase(now_micros, &mut swept).await?;
         self.images(now_micros, &mut swept).await?;
+        self.keys(now_micros, &mut swept).await?;
         // Chunks before uploads: an upload is forgotten once it has none.
         self.chunks(now_micros, &mut swept).await?;
         self.uploads(now_micros, &mut swept).await?;
         self.blobs(now_micros, &mut swept).await?;
-        self.keys(now_micros, &mut swept).await?;
         Ok(swept)
     }
 
@@ -163,18 +166,22 @@ impl Sweeper {
     }
 
     async fn images(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        let mut passed = Passed::default();
         for _ in 0..MAX_BATCHES {
-            let due = images::due(&mut self.db.read().await?, now_micros, BATCH).await?;
-            let before = swept.expired_images + swept.abandoned_uploads;
-            for (image, state) in due {
-                match self.end_image(image, state, now_micros).await {
-                    Ok(true) if state == State::Ready => swept.expired_images += 1,
-                    Ok(ended) => swept.abandoned_uploads += u64::from(ended),
-                    Err(error) => swept.fail(&error),
-                }
-            }
-            if swept.expired_images + swept.abandoned_uploads == before {
+            let due = images::due(&mut self.db.read().await?, now_micros, passed.limit()).await?;
+            let due = passed.without(due, |(image, _)| image);
+            if due.is_empty() || passed.is_full() {
                 break;
+            }
+            for (image, state) in due {
+                let done = self.end_image(image, state, now_micros).await;
+                let ended = if state == State::Ready {
+                    &mut swept.expired_images
+                } else {
+                    &mut swept.abandoned_uploads
+                };
+                *ended += u64::from(matches!(done, Ok(true)));
+                passed.note(image, done, swept);
             }
         }
         Ok(())
@@ -201,18 +208,19 @@ impl Sweeper {
 
     async fn uploads(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
         let ended = clock::before(now_micros, UPLOAD_SLACK_SECS);
+        let mut passed = Passed::default();
         for _ in 0..MAX_BATCHES {
-            let due = uploads::due(&mut self.db.read().await?, ended, BATCH).await?;
-            let before = swept.cleared_uploads;
-            for upload in due {
-                match self.end_upload(&upload, now_micros).await {
-                    Ok(()) => swept.cleared_uploads += 1,
-                    Err(error) => swept.fail(&error),
-                }
-            }
-            if swept.cleared_uploads == before {
+            let due = uploads::due(&mut self.db.read().await?, ended, passed.limit()).await?;
+            let due = passed.without(due, |upload| &upload.image);
+            if due.is_empty() || passed.is_full() {
                 break;
             }
+            for upload in due {
+                let done = self.end_upload(&upload, now_micros).await;
+                swept.cleared_uploads += u64::from(done.is_ok());
+                passed.note(upload.image, done.map(|()| true), swept);
+            }
+            self.go_on(&mut passed).await?;
         }
         Ok(())
     }
@@ -240,18 +248,19 @@ impl Sweeper {
     }
 
     async fn chunks(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        let mut passed = Passed::default();
         for _ in 0..MAX_BATCHES {
-            let due = chunks::due(&mut self.db.read().await?, now_micros, BATCH).await?;
-            let before = swept.removed_chunks;
-            for key in due {
-                match self.sweep_chunk(&key, now_micros).await {
-                    Ok(removed) => swept.removed_chunks += u64::from(removed),
-                    Err(error) => swept.fail(&error),
-                }
-            }
-            if swept.removed_chunks == before {
+            let due = chunks::due(&mut self.db.read().await?, now_micros, passed.limit()).await?;
+            let due = passed.without(due, |key| key);
+            if due.is_empty() || passed.is_full() {
                 break;
             }
+            for key in due {
+                let done = self.sweep_chunk(&key, now_micros).await;
+                swept.removed_chunks += u64::from(matches!(done, Ok(true)));
+                passed.note(key, done, swept);
+            }
+            self.go_on(&mut passed).await?;
         }
         Ok(())
     }
@@ -279,20 +288,27 @@ impl Sweeper {
     }
 
     async fn blobs(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        let mut passed = Passed::default();
         for _ in 0..MAX_BATCHES {
-            let due = blobs::due(&mut self.db.read().await?, now_micros, BATCH).await?;
-            let before = swept.removed_blobs;
-            for key in due {
-                match self.sweep_blob(&key, now_micros).await {
-                    Ok(removed) => swept.removed_blobs += u64::from(removed),
-                    Err(error) => swept.fail(&error),
-                }
-            }
-            if swept.removed_blobs == before {
+            let due = blobs::due(&mut self.db.read().await?, now_micros, passed.limit()).await?;
+            let due = passed.without(due, |key| key);
+            if due.is_empty() || passed.is_full() {
                 break;
             }
+            for key in due {
+                let done = self.sweep_blob(&key, now_micros).await;
+                swept.removed_blobs += u64::from(matches!(done, Ok(true)));
+                passed.note(key, done, swept);
+            }
+            self.go_on(&mut passed).await?;
         }
         Ok(())
+    }
+
+    /// Ends the sweep when nothing of a batch could be removed because the bucket is away: every other
+    /// row would have to wait for the same.
+    async fn go_on(&self, passed: &mut Passed<impl Eq + Hash>) -> Result<(), StoreError> {
+        if std::mem::take(&mut passed.any_done) { Ok(()) } else { self.store.ping().await }
     }
 
     async fn keys(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
@@ -311,6 +327,48 @@ impl Sweeper {
 
 fn incoming_object(key: &BlobKey) -> ObjectName {
     ObjectName { kind: Kind::Incoming, key: key.clone() }
+}
+
+/// What one sweep could not remove of one kind: it is still due, and must keep nothing behind it waiting.
+struct Passed<T> {
+    rows: HashSet<T>,
+    /// Whether anything was removed since this was last asked.
+    any_done: bool,
+}
+
+impl<T> Default for Passed<T> {
+    fn default() -> Self {
+        Self { rows: HashSet::new(), any_done: false }
+    }
+}
+
+impl<T: Eq + Hash> Passed<T> {
+    /// How many rows to ask for, so that a batch of others is among them.
+    fn limit(&self) -> i64 {
+        BATCH.saturating_add(i64::try_from(self.rows.len()).unwrap_or(i64::MAX))
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= MAX_PASSED
+    }
+
+    fn without<R>(&self, due: Vec<R>, key: impl Fn(&R) -> &T) -> Vec<R> {
+        due.into_iter().filter(|row| !self.rows.contains(key(row))).collect()
+    }
+
+    /// What came of a row: whether it was removed.
+    fn note(&mut self, row: T, done: Result<bool, SweepError>, swept: &mut Swept) {
+        match done {
+            Ok(true) => self.any_done = true,
+            Ok(false) => {
+                self.rows.insert(row);
+            }
+            Err(error) => {
+                swept.fail(&error);
+                self.rows.insert(row);
+            }
+        }
+    }
 }
 
 impl Swept {

@@ -98,9 +98,9 @@ fn container_host(bucket: &Bucket, ends: OffsetDateTime) -> String {
 
 #[tokio::test]
 async fn no_grant_outlives_temporary_keys() {
-    let bucket = Bucket::of_dev();
     let granted_secs = 900;
     for (left_secs, lives_secs) in [(400, 400), (7200, granted_secs)] {
+        let bucket = Bucket::of_dev();
         let ends = i64::try_from(now_secs() + left_secs).unwrap();
         let ends = OffsetDateTime::from_unix_timestamp(ends).unwrap();
         let host = container_host(&bucket, ends);

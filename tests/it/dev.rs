@@ -95,7 +95,7 @@ fn a_wrong_setting_is_named() {
     for (variable, value, named) in [
         ("PINHOLE_UPLOAD__MAX_BYTES", "lots", "upload.max_bytes"),
         ("PINHOLE_LINKS__WINDOW_SECS", "0", "links.window_secs"),
-        ("PINHOLE_TRANSFORM__UNSIGNED", "everything", "everything"),
+        ("PINHOLE_TRANSFORM__UNSIGNED", "everything", "transform.unsigned"),
         ("PINHOLE_UPLOAD__MAX_BITES", "1", "max_bites"),
         ("PINHOLE_LINKS__KEYS", "a:short", "links.keys"),
         ("PINHOLE_AUTH__JWT_SECRET", "short", "auth.jwt_secret"),

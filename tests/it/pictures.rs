@@ -103,16 +103,15 @@ async fn options_hold_for_every_frame() {
         ("rotate=90,w=20", [20, 30], (10, 5), (10, 25)),
         ("w=20,h=20,fit=cover,g=right", [20, 20], (2, 10), (17, 10)),
         ("w=20,h=20,fit=cover,g=auto", [20, 20], (2, 10), (17, 10)),
-        ("trim=0;30;0;0", [30, 40], (5, 10), (25, 30)),
+        ("trim=0;0;0;20", [40, 40], (4, 20), (30, 20)),
     ] {
         let (_, bytes) = shown(&app, &image, &format!("{options},f=webp")).await;
         let seen = referee::frames(&bytes, &[grey, colour]);
         assert_eq!(seen["size"], json!(size), "{options}");
-        assert_eq!(seen["frames"].as_array().unwrap().len(), 3, "{options}");
-        if options.contains("trim") || options.contains("fit") {
-            continue; // which part is seen has tests of its own
-        }
-        for (frame, ([r, g, b], _)) in seen["frames"].as_array().unwrap().iter().zip(FRAMES) {
+        let frames = seen["frames"].as_array().unwrap();
+        assert_eq!(frames.len(), 3, "{options}");
+        // What stands out is not for this test to say.
+        for (frame, ([r, g, b], _)) in frames.iter().zip(FRAMES).filter(|_| !options.contains("auto")) {
             assert_near(&frame["at"][0], [90, 90, 90, 255], 8, options);
             assert_near(&frame["at"][1], [r, g, b, 255], 14, options);
         }

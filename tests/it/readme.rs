@@ -1,10 +1,18 @@
 //! The README's tour does what it says, line by line, and its production set-up starts.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use crate::support::{Bucket, TestApp};
 
 const README: &str = include_str!("../../README.md");
+
+/// A shell with no more of the environment than it needs to find its tools.
+fn bash(script: &str, folder: &Path) -> Command {
+    let mut command = Command::new("bash");
+    command.args(["-euc", script]).current_dir(folder).env_clear();
+    command.envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
 
 /// The code of a language in a section.
 fn blocks(section: &str, language: &str) -> Vec<&'static str> {
@@ -26,7 +34,7 @@ fn the_tour_works_when_pasted() {
     let app = TestApp::start();
     let script = tour.replace("http://127.0.0.1:8080", &app.url);
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new("bash").args(["-euc", &script]).current_dir(&folder).output().unwrap();
+    let output = bash(&script, folder.path()).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     let printed: Vec<&str> = printed.lines().collect();
@@ -40,18 +48,14 @@ fn production_starts_with_these_settings_and_secrets() {
     let bucket = Bucket::of_dev();
     let data = tempfile::tempdir().unwrap();
     std::fs::write(data.path().join("pinhole.toml"), settings).unwrap();
-    let bash = |script: &str| {
-        let mut command = Command::new("bash");
-        command.args(["-euc", script]).current_dir(data.path());
-        command
-    };
-    assert!(bash(secrets).status().unwrap().success());
+    assert!(bash(secrets, data.path()).status().unwrap().success());
 
     // Only the machine is another: its bucket, its ports, and a page that its bucket knows.
     let [set_up, check, serve] = start.lines().collect::<Vec<_>>()[..] else { panic!("{start}") };
     let binary = env!("CARGO_BIN_EXE_pinhole");
     let here = |line: &str| {
-        let mut command = bash(&format!("{set_up}\nexec {}", line.replacen("pinhole", binary, 1)));
+        let script = format!("{set_up}\nexec {}", line.replacen("pinhole", binary, 1));
+        let mut command = bash(&script, data.path());
         command.envs([
             ("PINHOLE_BUCKET__ENDPOINT", &*bucket.endpoint),
             ("PINHOLE_BUCKET__ACCESS_KEY_ID", &bucket.access_key_id),

@@ -16,7 +16,7 @@ use crate::{
     support::{Bucket, NEVER_THERE, TestApp, jpeg, serve_command, user_token},
 };
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -143,7 +143,7 @@ fn what_cannot_work_in_production_is_refused_by_name() {
         ("SERVER__LISTEN", "0.0.0.0:0", "server.public_url is not set"),
         ("SERVER__ROLE", "upload", "server.public_url is not set"),
         ("SERVER__LISTEN", "here", "server.listen"),
-        ("SERVER__ROLE", "both", "both"),
+        ("SERVER__ROLE", "both", "server.role"),
         ("DATABASE__URL", "", "database.url is not set"),
         ("DATABASE__URL", "mysql://db.example/pinhole", "database.url must begin with"),
         ("DATABASE__URL", "sqlite::memory:", "database.url must name a file"),
@@ -393,7 +393,7 @@ async fn it_finishes_what_is_under_way_before_it_stops() {
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in ["dev", "serve", "migrate"] {
+    for command in ["dev", "serve", "migrate", "sweep"] {
         let output = Command::new(env!("CARGO_BIN_EXE_pinhole")).args([command, "--help"]).output().unwrap();
         let help = text(&output.stdout);
         assert!(output.status.success() && help.contains("Examples:"), "{help}");

@@ -131,7 +131,7 @@ async fn an_old_orphan_goes_a_young_one_stays_and_images_are_untouched() {
     age(data.path());
     let aged = objects(data.path());
     let ledger = fs::read(data.path().join("pinhole.db")).unwrap();
-    let (text, _) = expect(&sweep(data.path(), &["--dry-run"]), 0);
+    let (text, _) = expect(&sweep(data.path(), &["--dry-run"]), 1);
     assert!(
         text.contains(&format!("orphan, not deleted: {} (3 bytes, written 2001-", orphan.key())),
         "{text}"
@@ -207,7 +207,7 @@ async fn by_its_configuration_it_runs_beside_a_server() {
     let app = Arc::new(TestApp::start_dev(data, &[]));
     let config = configuration(&app, &format!("sqlite:{}", app.data().join("pinhole.db").display()));
 
-    let (text, _) = expect(&sweep_by(&config, &["--dry-run"]), 0);
+    let (text, _) = expect(&sweep_by(&config, &["--dry-run"]), 1);
     assert!(text.contains(&format!("orphan, not deleted: {}", orphan.key())), "{text}");
     // While uploads come in, each as an object whose row is new.
     let stop = Arc::new(AtomicBool::new(false));
@@ -240,15 +240,18 @@ async fn what_is_not_there_is_not_made_and_nothing_is_swept_by_it() {
     let (absent, empty) = (folder.path().join("absent.db"), folder.path().join("empty.db"));
     fs::write(&empty, "").unwrap();
     let urls = [&absent, &empty].map(|path| format!("sqlite:{}", path.display()));
-    for (url, code, named) in [
-        ("", 2, "database.url is not set"),
-        (&urls[0], 1, "no such file; mend database.url"),
-        (&urls[1], 1, "run pinhole migrate first"),
-    ] {
-        let (out, err) = expect(&sweep_by(&configuration(&app, url), &[]), code);
-        assert!(err.contains(named) && out.is_empty(), "{url}: {out}{err}");
+    for flags in [&["--dry-run"][..], &[]] {
+        for (url, code, named) in [
+            ("", 2, "database.url is not set"),
+            (&urls[0], 1, "no such file; mend database.url"),
+            (&urls[1], 1, "run pinhole migrate first"),
+        ] {
+            let (out, err) = expect(&sweep_by(&configuration(&app, url), flags), code);
+            assert!(err.contains(named) && out.is_empty(), "{url}: {out}{err}");
+        }
+        assert!(!absent.exists(), "nothing was made");
+        assert!(flags.is_empty() || fs::read(&empty).unwrap().is_empty(), "a dry run fills no file");
     }
-    assert!(!absent.exists(), "nothing was made");
 
     let config = configuration(&app, &format!("sqlite:{}", app.data().join("pinhole.db").display()));
     let text = fs::read_to_string(config.path()).unwrap().replace("name = \"pinhole\"", "name = \"another\"");

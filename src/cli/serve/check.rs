@@ -2,7 +2,10 @@
 
 use std::{fmt::Display, io::Write as _};
 
-use super::{Failure, NO_SERVICE_KEY, bucket_failure, bucket_name, locked_out, pending};
+use super::{
+    Failure, NO_SERVICE_KEY, VERSIONS, bucket_failure, bucket_name, closed_endpoint, locked_out,
+    no_page_reaches, not_its_bucket, pending,
+};
 use crate::{
     config::{Config, Place},
     db::Schema,
@@ -55,26 +58,39 @@ pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> 
     if config.auth.service_key_hashes.is_empty() {
         Report::note("secrets", NO_SERVICE_KEY);
     }
-    database(&mut report, place).await;
-    bucket(&mut report, config, settings).await;
+    let is_new = database(&mut report, place).await;
+    let store = Store::connect(settings);
+    if bucket(&mut report, settings, &store).await {
+        if is_new {
+            new_ledger(&mut report, place, settings, &store).await;
+        }
+        versions(&mut report, &store).await;
+        cors(&mut report, config, settings, &store).await;
+    }
     if report.has_failed {
         return Err(Failure::failed("the check failed: mend what the lines with FAIL say"));
     }
     Ok(())
 }
 
-async fn database(report: &mut Report, place: &Place) {
-    // Opening would make the file, and a check makes nothing.
+/// Whether the ledger is new: nothing was ever in it.
+async fn database(report: &mut Report, place: &Place) -> bool {
     if let Place::Sqlite(path) = place
         && !path.exists()
     {
-        return Report::ok("database", format_args!("{place} is not there yet; the first start makes it"));
+        Report::ok("database", format_args!("{place} is not there yet; the first start makes it"));
+        return true;
     }
-    let db = match super::super::open(place).await {
+    let db = match super::super::look_at(place).await {
         Ok(db) => db,
-        Err(failure) => return report.fail("database", failure.message),
+        Err(failure) => {
+            report.fail("database", failure.message);
+            return false;
+        }
     };
-    match db.schema().await {
+    let schema = db.schema().await;
+    let is_new = matches!(schema, Ok(Schema { applied: 0, .. }));
+    match schema {
         Ok(Schema { pending: names, applied }) if names.is_empty() => {
             Report::ok("database", format_args!("{place}, migrations: {applied}, none pending"));
         }
@@ -85,14 +101,38 @@ async fn database(report: &mut Report, place: &Place) {
         Err(error) => report.fail("database", format_args!("{place}: {error}")),
     }
     db.close().await;
+    is_new
 }
 
-async fn bucket(report: &mut Report, config: &Config, settings: &Settings) {
-    let store = Store::connect(settings);
-    match store.ping().await {
+/// Whether the bucket lets us in.
+async fn bucket(report: &mut Report, settings: &Settings, store: &Store) -> bool {
+    let found = store.ping().await;
+    match &found {
         Ok(()) => Report::ok("bucket", bucket_name(settings)),
-        Err(error) => return report.fail("bucket", bucket_failure(settings, &error).message),
+        Err(error) => report.fail("bucket", bucket_failure(settings, error).message),
     }
+    found.is_ok()
+}
+
+async fn new_ledger(report: &mut Report, place: &Place, settings: &Settings, store: &Store) {
+    match store.is_in_use().await {
+        Ok(false) => {}
+        Ok(true) => report.fail("database", not_its_bucket(place, settings)),
+        Err(error) => report.fail("bucket", bucket_failure(settings, &error).message),
+    }
+}
+
+async fn versions(report: &mut Report, store: &Store) {
+    match store.keeps_versions().await {
+        Ok(false) => Report::ok("versions", "none are kept of what is deleted"),
+        Ok(true) => report.fail("versions", VERSIONS),
+        Err(error) => {
+            Report::note("versions", format_args!("it cannot be read whether they are kept ({error})"));
+        }
+    }
+}
+
+async fn cors(report: &mut Report, config: &Config, settings: &Settings, store: &Store) {
     let origins = &config.bucket.cors_origins;
     if origins.is_empty() {
         return Report::note(
@@ -101,7 +141,10 @@ async fn bucket(report: &mut Report, config: &Config, settings: &Settings) {
         );
     }
     Report::note("cors", format_args!("needed: {}", CorsRule::document(origins)));
-    match locked_out(&store, origins).await {
+    if let Some(endpoint) = closed_endpoint(config, settings) {
+        report.fail("cors", no_page_reaches(endpoint));
+    }
+    match locked_out(store, origins).await {
         Ok(locked) if locked.is_empty() => {
             Report::ok("cors", format_args!("pages of {} may upload", origins.join(", ")));
         }

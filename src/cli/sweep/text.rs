@@ -4,7 +4,10 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::{
     clock,
-    work::reconcile::{Findings, Found, KindFound, ListedObject, Report, Tally},
+    work::{
+        Due,
+        reconcile::{Findings, Found, KindFound, ListedObject, Report, Tally},
+    },
 };
 
 /// A report, to be printed. Keys that are not ours are quoted: they may hold anything.
@@ -12,14 +15,10 @@ pub(super) struct Text<'a>(pub(super) &'a Report);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Report { dry_run, due, swept, found, .. } = self.0;
+        let Report { dry_run, due, swept, left, found, .. } = self.0;
         // Nothing was deleted in a dry run, and nothing is when everything is left alone.
         let deletes = swept.is_some();
-        writeln!(
-            f,
-            "over by the ledger: {} images, {} uploads, {} upload pieces, {} blobs, {} keys, {} erasures",
-            due.images, due.uploads, due.chunks, due.blobs, due.keys, due.erasures
-        )?;
+        write_due(f, "over by the ledger", due)?;
         match swept {
             Some(swept) => writeln!(
                 f,
@@ -36,6 +35,9 @@ impl Display for Text<'_> {
             None if *dry_run => writeln!(f, "dry run: nothing was changed")?,
             None => writeln!(f, "nothing was changed")?,
         }
+        if *left != Due::default() {
+            write_due(f, "left for the next sweep", left)?;
+        }
         writeln!(
             f,
             "{:<12}{:>10}{:>16}{:>10}{:>16}{:>10}{:>11}{:>9}",
@@ -48,6 +50,15 @@ impl Display for Text<'_> {
         writeln!(f, "not pinhole's: {objects} ({bytes} bytes)")?;
         write_findings(f, found, deletes)
     }
+}
+
+fn write_due(f: &mut Formatter<'_>, what: &str, due: &Due) -> fmt::Result {
+    let Due { images, uploads, chunks, blobs, keys, erasures } = due;
+    writeln!(
+        f,
+        "{what}: {images} images, {uploads} uploads, {chunks} upload pieces, {blobs} blobs, {keys} keys, \
+         {erasures} erasures"
+    )
 }
 
 fn write_kind(f: &mut Formatter<'_>, kind: &KindFound) -> fmt::Result {

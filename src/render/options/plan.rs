@@ -26,6 +26,9 @@ pub struct Plan {
     pub quality: u8,
     /// The format of the answer.
     pub format: Format,
+    /// The format of the answer when the source turns out to be an animation; without one, its
+    /// first frame is shown.
+    pub animation: Option<Format>,
     /// What the picture is laid on; `None` leaves transparency as it is.
     pub background: Option<Colour>,
     /// The radius in pixels of the answer; 0 for none.
@@ -36,9 +39,6 @@ pub struct Plan {
     pub turn: Turn,
     /// What is cut off the upright picture, in its own pixels, `dpr` applied.
     pub trim: Trim,
-    /// The format of the answer when the source turns out to be an animation; without one, its
-    /// first frame is shown.
-    pub animation: Option<Format>,
     /// What is drawn over the finished picture.
     pub watermark: Option<Arc<Watermark>>,
 }
@@ -70,12 +70,12 @@ impl Options {
                 Format::Png | Format::Gif => DEFAULT_QUALITY,
             },
             format,
+            animation: self.animation(source, format),
             background: self.effective_background(fit, format),
             blur: self.blur.unwrap_or(0),
             sharpen: self.sharpen.unwrap_or(Decimal::ZERO),
             turn: flip.then(self.rotate.map_or(Turn::NONE, super::Rotate::turn)),
             trim: self.dpr.map_or(trim, |dpr| trim.times(dpr)),
-            animation: self.animation(source, format),
             watermark: self.watermark.clone(),
         }
     }
@@ -114,10 +114,11 @@ impl Options {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |side: Option<u32>| side.map_or_else(|| "auto".to_owned(), |n| n.to_string());
+        let animation = self.animation.map_or("none", Format::name);
         write!(
             f,
-            "width={},height={},fit={},gravity={},quality={},format={},background={},blur={},sharpen={},\
-             turn={},trim={},animation={},watermark={}",
+            "width={},height={},fit={},gravity={},quality={},format={},animation={animation},background={},blur={},\
+             sharpen={},turn={},trim={},watermark={}",
             side(self.width),
             side(self.height),
             self.fit,
@@ -129,7 +130,6 @@ impl fmt::Display for Plan {
             self.sharpen,
             self.turn,
             self.trim,
-            self.animation.map_or("none", Format::name),
             self.watermark.as_ref().map_or("none", |watermark| watermark.fingerprint()),
         )
     }

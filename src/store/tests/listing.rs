@@ -33,3 +33,15 @@ async fn the_bucket_is_walked_page_by_page() {
         assert_eq!(store.head(&name).await.unwrap(), None, "{}", bench.name);
     }
 }
+
+#[tokio::test]
+async fn a_bucket_is_in_use_once_it_holds_what_is_ours_and_keeps_no_versions() {
+    for bench in benches().await {
+        let store = &bench.store;
+        plant(store, "raw/notes.txt", "not ours").await;
+        assert!(!store.is_in_use().await.unwrap(), "{}", bench.name);
+        store.put(&original(), Bytes::from_static(b"abc")).await.unwrap();
+        assert!(store.is_in_use().await.unwrap(), "{}", bench.name);
+        assert!(!store.keeps_versions().await.unwrap(), "{}", bench.name);
+    }
+}

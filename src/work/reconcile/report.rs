@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::{
+    config::Sweep,
     id::{ImageId, UserId},
     store::{Kind, Listed},
     work::{Due, Swept},
@@ -21,6 +22,8 @@ pub struct Report {
     pub due: Due,
     /// What the sweep of that did; none in a dry run, and when everything was left alone.
     pub swept: Option<Swept>,
+    /// What of that, and of what it let go, was still over after the sweep; nothing without one.
+    pub left: Due,
     /// What bucket and ledger hold.
     #[serde(flatten)]
     pub found: Found,
@@ -113,15 +116,36 @@ pub struct Failed {
     pub error: String,
 }
 
-/// Bucket and ledger differ so much that they hardly belong together, and nothing was touched.
+/// Why nothing was touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Refusal {
-    /// Objects without a row, of whatever age, and objects that are missing.
-    pub disagreements: u64,
-    /// Those, and the objects that have their row.
-    pub compared: u64,
-    /// The setting that was exceeded, in percent.
-    pub max_percent: u8,
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Refusal {
+    /// Bucket and ledger differ so much that they hardly belong together.
+    Disagreement {
+        /// Objects without a row, of whatever age, and objects that are missing.
+        disagreements: u64,
+        /// Those, and the objects that have their row.
+        compared: u64,
+        /// The setting that was exceeded, in percent.
+        max_percent: u8,
+    },
+    /// More would be deleted than is without being told so.
+    Orphans {
+        /// Objects without a row that are old enough to go.
+        orphans: u64,
+        /// The setting that was exceeded.
+        max_orphans: u64,
+    },
+}
+
+impl Refusal {
+    /// The number that an operator has to name to go on. No other refusal comes behind it.
+    pub fn force(&self) -> u64 {
+        match *self {
+            Self::Disagreement { disagreements, .. } => disagreements,
+            Self::Orphans { orphans, .. } => orphans,
+        }
+    }
 }
 
 impl Report {
@@ -129,6 +153,8 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.refusal.is_none()
             && self.found.missing() == 0
+            && !(self.dry_run && self.found.orphans() > 0)
+            && self.left == Due::default()
             && self.found.failed.is_empty()
             && self.swept.is_none_or(|swept| swept.failed == 0)
     }
@@ -171,17 +197,23 @@ impl Found {
         self.kinds.iter().map(|kind| kind.orphans.objects).sum()
     }
 
-    /// How much the two sides disagree, if it is more than `max_percent` of what was compared.
+    /// Why these findings are not acted on, if the rules say so.
     ///
     /// A wrong database or bucket shows as nearly everything disagreeing, in one direction or both;
     /// orphans too young to be deleted bear the same witness and count.
-    pub(super) fn distrust(&self, max_percent: u8) -> Option<Refusal> {
+    /// A ledger that once was the bucket's, such as a copy, shows as some orphans, which the other one
+    /// has rows of.
+    pub(super) fn distrust(&self, rules: &Sweep) -> Option<Refusal> {
         let young: u64 = self.kinds.iter().map(|kind| kind.young.objects).sum();
         let matched: u64 = self.kinds.iter().map(|kind| kind.matched.objects).sum();
         let disagreements = self.orphans() + young + self.missing();
         let compared = matched + disagreements;
-        let too_many = disagreements.saturating_mul(100) > compared.saturating_mul(max_percent.into());
-        too_many.then_some(Refusal { disagreements, compared, max_percent })
+        let (max_percent, max_orphans) = (rules.max_disagreement_percent, rules.max_orphans);
+        if disagreements.saturating_mul(100) > compared.saturating_mul(max_percent.into()) {
+            return Some(Refusal::Disagreement { disagreements, compared, max_percent });
+        }
+        let orphans = self.orphans();
+        (orphans > max_orphans).then_some(Refusal::Orphans { orphans, max_orphans })
     }
 }
 

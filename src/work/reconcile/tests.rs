@@ -1,226 +1,18 @@
 //! Situations, each as it is found and as it is left, on a real ledger and a real bucket.
 
-use std::{any::Any, collections::BTreeSet};
+mod bench;
 
-use bytes::Bytes;
-use tempfile::TempDir;
+use std::collections::BTreeSet;
 
+use self::bench::{Bench, Has};
 use super::*;
 use crate::{
-    db::{
-        blobs::{self, NewBlob},
-        chunks::{self, Chunk},
-        images,
-        uploads::{self, Landing, Method, Promised, UploadRow},
-        users,
-    },
-    id::{BlobKey, ImageId, UserId},
-    render::Format,
-    store::{
-        Object,
-        tests::{bench::benches, bucket, plant},
-    },
+    id::{BlobKey, UserId},
+    store::tests::{bucket, plant},
 };
 
 const DAY_SECS: u64 = 24 * 60 * 60;
 const MEND: Mode = Mode::Mend { force: 0 };
-/// Pages so small that every walk turns several.
-const SMALL_PAGE: u16 = 2;
-
-/// A ledger and a bucket, to be reconciled as they will be in two days, when all of it is old.
-struct Bench {
-    /// What keeps ledger and bucket there.
-    _kept: (TempDir, Box<dyn Any>),
-    reconciler: Reconciler,
-    /// The time at which everything was written.
-    now: i64,
-    /// Two days later.
-    later: i64,
-}
-
-/// Which of a blob's objects are there.
-#[derive(Clone, Copy)]
-enum Has {
-    Both,
-    RawAlone,
-    OriginalAlone,
-    Nothing,
-}
-
-impl Bench {
-    /// On the embedded bucket.
-    async fn new() -> Self {
-        let (folder, server, store) = bucket().await;
-        Self::on(store, (folder, server)).await
-    }
-
-    /// On every bucket at hand.
-    async fn all() -> Vec<Self> {
-        let mut all = Vec::new();
-        for bench in benches().await {
-            all.push(Self::on(bench.store.clone(), bench).await);
-        }
-        all
-    }
-
-    async fn on(store: Store, kept: impl Any) -> Self {
-        let ledger_folder = TempDir::new().unwrap();
-        let db = Db::open_sqlite(&ledger_folder.path().join("ledger.db")).await.unwrap();
-        db.migrate().await.unwrap();
-        let sweeper = Sweeper::new(db.clone(), store.clone(), None);
-        // Few things are in these buckets, so that one more or less is a large share.
-        let rules = Sweep { grace_secs: DAY_SECS, max_disagreement_percent: 100 };
-        let mut reconciler = Reconciler::new(db, store, sweeper, rules);
-        reconciler.page = SMALL_PAGE;
-        let now = clock::now_micros();
-        let later = clock::after(now, 2 * DAY_SECS);
-        Self { _kept: (ledger_folder, Box::new(kept)), reconciler, now, later }
-    }
-
-    /// The same, distrusting as by default.
-    async fn distrustful() -> Self {
-        let mut bench = Self::new().await;
-        bench.reconciler.rules = Sweep::default();
-        bench
-    }
-
-    /// A blob that is being written until long after [`Self::later`], and those of its objects.
-    async fn writing(&self, owner: &UserId, has: Has) -> BlobKey {
-        self.writing_until(owner, has, clock::after(self.later, DAY_SECS)).await
-    }
-
-    async fn writing_until(&self, owner: &UserId, has: Has, deadline: i64) -> BlobKey {
-        let key = BlobKey::random();
-        let mut tx = self.reconciler.db.begin().await.unwrap();
-        users::ensure(&mut tx, owner, self.now).await.unwrap();
-        let blob = NewBlob {
-            key: key.clone(),
-            owner: owner.clone(),
-            sha256: key.to_string(),
-            format: Format::Png,
-            bytes: 3,
-            width: 1,
-            height: 1,
-            frames: 1,
-        };
-        blobs::announce(&mut tx, &blob, self.now, deadline).await.unwrap();
-        tx.commit().await.unwrap();
-        let [raw, original] = Object::all_of(&key, "image/png");
-        let objects = match has {
-            Has::Both => vec![raw, original],
-            Has::RawAlone => vec![raw],
-            Has::OriginalAlone => vec![original],
-            Has::Nothing => vec![],
-        };
-        for object in objects {
-            self.reconciler.store.put(&object, Bytes::from_static(b"abc")).await.unwrap();
-        }
-        key
-    }
-
-    /// A live blob with an image that uses it until long after [`Self::later`].
-    async fn live(&self, owner: &UserId, has: Has) -> (BlobKey, ImageId) {
-        let (key, image) = (self.writing(owner, has).await, ImageId::new());
-        let mut tx = self.reconciler.db.begin().await.unwrap();
-        blobs::put_into_use(&mut tx, &key).await.unwrap().unwrap();
-        let deadline = clock::after(self.later, DAY_SECS);
-        images::insert_ready(&mut tx, image, owner, &key, None, self.now, deadline).await.unwrap();
-        tx.commit().await.unwrap();
-        (key, image)
-    }
-
-    /// A blob that was released, whose objects are not all deleted yet.
-    async fn dying(&self, owner: &UserId, has: Has) -> BlobKey {
-        let key = self.writing_until(owner, has, self.now).await;
-        let mut tx = self.reconciler.db.begin().await.unwrap();
-        blobs::release(&mut tx, &key, self.now).await.unwrap().unwrap();
-        tx.commit().await.unwrap();
-        key
-    }
-
-    /// An upload that may still come, and what has landed of it.
-    async fn upload(&self, owner: &UserId, landed: bool) -> BlobKey {
-        let key = BlobKey::random();
-        let promised = Promised { key: key.clone(), format: Format::Png, sha256: None };
-        self.reserve(owner, Method::Put, Landing::Incoming(promised)).await;
-        if landed {
-            self.plant(Kind::Incoming, &key).await;
-        }
-        key
-    }
-
-    /// A resumable upload that may still go on, with a piece that is being written, and has come if it
-    /// `landed`.
-    async fn chunk(&self, owner: &UserId, landed: bool) -> BlobKey {
-        let image = self.reserve(owner, Method::Tus, Landing::Chunks { received: 0, metadata: None }).await;
-        let chunk = Chunk { key: BlobKey::random(), image, first_byte: 0, bytes: 3 };
-        let deadline = clock::after(self.later, DAY_SECS);
-        let mut tx = self.reconciler.db.begin().await.unwrap();
-        assert!(chunks::announce(&mut tx, &chunk, self.now, deadline).await.unwrap());
-        if landed {
-            assert!(chunks::land(&mut tx, &chunk, self.now, deadline).await.unwrap());
-        }
-        tx.commit().await.unwrap();
-        self.plant(Kind::Incoming, &chunk.key).await;
-        chunk.key
-    }
-
-    async fn reserve(&self, owner: &UserId, method: Method, landing: Landing) -> ImageId {
-        let deadline = clock::after(self.later, DAY_SECS);
-        let upload = UploadRow {
-            image: ImageId::new(),
-            owner: owner.clone(),
-            method,
-            bytes: 9,
-            granted_until_micros: deadline,
-            landing,
-        };
-        let mut tx = self.reconciler.db.begin().await.unwrap();
-        users::ensure(&mut tx, owner, self.now).await.unwrap();
-        images::reserve(&mut tx, upload.image, owner, None, self.now, deadline).await.unwrap();
-        uploads::insert(&mut tx, &upload).await.unwrap();
-        tx.commit().await.unwrap();
-        upload.image
-    }
-
-    async fn plant(&self, kind: Kind, key: &BlobKey) -> String {
-        let key = full(kind, key);
-        plant(&self.reconciler.store, &key, "abc").await;
-        key
-    }
-
-    /// An object of each kind that no row knows.
-    async fn orphans(&self) -> BTreeSet<String> {
-        let mut orphans = BTreeSet::new();
-        for kind in Kind::ALL {
-            orphans.insert(self.plant(kind, &BlobKey::random()).await);
-        }
-        orphans
-    }
-
-    async fn objects(&self) -> BTreeSet<String> {
-        let page = self.reconciler.store.list("", "", 1000).await.unwrap();
-        page.objects.into_iter().map(|object| object.key).collect()
-    }
-
-    /// Everything of the ledger that a sweep might change.
-    async fn rows(&self) -> Vec<(String, Option<i64>)> {
-        let Db::Sqlite { read, .. } = &self.reconciler.db else { unreachable!("a SQLite ledger") };
-        let sql =
-            "SELECT key || state, deadline FROM blobs UNION ALL SELECT id || state, deadline FROM images
-                   UNION ALL SELECT image_id, granted_until FROM uploads
-                   UNION ALL SELECT key || state, deadline FROM upload_chunks ORDER BY 1";
-        sqlx::query_as(sql).fetch_all(read).await.unwrap()
-    }
-
-    async fn reconcile(&self, mode: Mode) -> Report {
-        self.reconciler.run(self.later, mode).await.unwrap()
-    }
-
-    fn walk(&self) -> Walk<'_> {
-        Walk { on: &self.reconciler, young_from_secs: u64::MAX, max_deleted: Some(100), found: Found::new() }
-    }
-}
 
 fn full(kind: Kind, key: &BlobKey) -> String {
     ObjectName { kind, key: key.clone() }.key()
@@ -351,7 +143,7 @@ async fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
     let (rows, objects) = (bench.rows().await, bench.objects().await);
 
     let report = bench.reconcile(Mode::DryRun).await;
-    assert_eq!((report.swept, report.due.blobs), (None, 1));
+    assert_eq!((report.swept, report.due.blobs, report.is_clean()), (None, 1, false));
     assert_eq!(keys(&report.found.orphans), orphans);
     assert!(report.found.kinds.iter().all(|kind| kind.deleted == tally(0)), "{report:?}");
     assert_eq!((bench.rows().await, bench.objects().await), (rows.clone(), objects.clone()));
@@ -372,7 +164,10 @@ async fn an_empty_bucket_leaves_the_whole_ledger_as_it_is() {
     let rows = bench.rows().await;
     let report = bench.reconcile(MEND).await;
     assert!(!report.is_clean());
-    assert_eq!(report.refusal, Some(Refusal { disagreements: 60, compared: 60, max_percent: 10 }));
+    assert_eq!(
+        report.refusal,
+        Some(Refusal::Disagreement { disagreements: 60, compared: 60, max_percent: 10 })
+    );
     assert_eq!(report.found.missing_objects.listed.len(), 50);
     assert_eq!((report.found.missing_objects.more, report.found.missing()), (10, 60));
     assert_eq!((report.swept, bench.rows().await), (None, rows));
@@ -391,7 +186,7 @@ async fn another_ledger_than_the_buckets_deletes_nothing_unless_told_how_much() 
         }
         for (now, force) in [(bench.now, 0), (bench.later, 0), (bench.later, disagreements - 1)] {
             let report = bench.reconciler.run(now, Mode::Mend { force }).await.unwrap();
-            let refusal = Refusal { disagreements, compared: disagreements, max_percent: 10 };
+            let refusal = Refusal::Disagreement { disagreements, compared: disagreements, max_percent: 10 };
             assert_eq!((report.refusal, report.swept), (Some(refusal), None));
             assert!(!report.is_clean());
             assert_eq!(bench.objects().await, orphans);
@@ -414,9 +209,47 @@ async fn a_tenth_may_disagree_and_no_more() {
     assert_eq!(bench.objects().await.len(), kept);
     bench.plant(Kind::Raw, &BlobKey::random()).await;
     bench.plant(Kind::Incoming, &BlobKey::random()).await;
-    let refusal = Refusal { disagreements: 2, compared: 12, max_percent: 10 };
+    let refusal = Refusal::Disagreement { disagreements: 2, compared: 12, max_percent: 10 };
     assert_eq!(bench.reconcile(MEND).await.refusal, Some(refusal));
     assert_eq!(bench.objects().await.len(), kept + 2);
+}
+
+#[tokio::test]
+async fn few_of_many_are_left_too_when_they_are_more_than_a_number() {
+    // As a copy of the ledger finds what the original has written since.
+    let mut bench = Bench::new().await;
+    bench.reconciler.rules.max_orphans = 2;
+    for _ in 0..5 {
+        bench.live(&alice(), Has::Both).await;
+    }
+    bench.orphans().await;
+    let kept = bench.objects().await;
+    let refusal = Refusal::Orphans { orphans: 3, max_orphans: 2 };
+    for force in [0, 2] {
+        let report = bench.reconcile(Mode::Mend { force }).await;
+        assert_eq!((report.refusal, report.swept), (Some(refusal), None));
+    }
+    assert_eq!(bench.objects().await, kept);
+    assert!(bench.reconcile(Mode::Mend { force: 3 }).await.is_clean());
+    assert_eq!(bench.objects().await.len(), kept.len() - 3);
+}
+
+#[tokio::test]
+async fn what_cannot_be_removed_keeps_nothing_else_waiting_and_is_left() {
+    let bench = Bench::new().await;
+    // More than a scan brings, due before the other.
+    for _ in 0..101 {
+        bench.writing_until(&alice(), Has::Nothing, bench.now - 1).await;
+    }
+    let Db::Sqlite { write, .. } = &bench.reconciler.db else { unreachable!("a SQLite ledger") };
+    sqlx::query("UPDATE blobs SET content_type = 'image/unknown'").execute(write).await.unwrap();
+    bench.dying(&bob(), Has::Both).await;
+
+    let report = bench.reconcile(MEND).await;
+    let swept = report.swept.unwrap();
+    assert_eq!((swept.removed_blobs, swept.failed), (1, 101));
+    assert_eq!((report.due.blobs, report.left.blobs, report.is_clean()), (102, 101, false));
+    assert_eq!(bench.objects().await, BTreeSet::new());
 }
 
 #[tokio::test]
