@@ -94,6 +94,30 @@ async fn without_frames_the_first_is_shown() {
     }
 }
 
+#[tokio::test]
+async fn options_hold_for_every_frame() {
+    let app = TestApp::start();
+    let image = app.upload("alice", animation("GIF", "loop=0")).await;
+    for (options, size, grey, colour) in [
+        ("rotate=180", [60, 40], (50, 20), (10, 20)),
+        ("rotate=90,w=20", [20, 30], (10, 5), (10, 25)),
+        ("w=20,h=20,fit=cover,g=right", [20, 20], (2, 10), (17, 10)),
+        ("w=20,h=20,fit=cover,g=auto", [20, 20], (2, 10), (17, 10)),
+        ("trim=0;0;0;20", [40, 40], (4, 20), (30, 20)),
+    ] {
+        let (_, bytes) = shown(&app, &image, &format!("{options},f=webp")).await;
+        let seen = referee::frames(&bytes, &[grey, colour]);
+        assert_eq!(seen["size"], json!(size), "{options}");
+        let frames = seen["frames"].as_array().unwrap();
+        assert_eq!(frames.len(), 3, "{options}");
+        // What stands out is not for this test to say.
+        for (frame, ([r, g, b], _)) in frames.iter().zip(FRAMES).filter(|_| !options.contains("auto")) {
+            assert_near(&frame["at"][0], [90, 90, 90, 255], 8, options);
+            assert_near(&frame["at"][1], [r, g, b, 255], 14, options);
+        }
+    }
+}
+
 /// Every way in which a GIF's frame can make room for the next, and parts that lie apart.
 #[tokio::test]
 async fn what_frames_leave_behind_is_what_imagemagick_says() {
