@@ -8,7 +8,7 @@ use super::{Format, Limits, RenderError, StripError};
 
 /// The longest side of an upload, in pixels: what a JPEG can have at most. A picture that is all width
 /// would have few pixels, and make the resizer plan for millions of columns.
-pub const MAX_SOURCE_SIDE: u32 = 65_535;
+const MAX_SOURCE_SIDE: u32 = 65_535;
 
 /// What an upload turned out to be, found out by decoding all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
