@@ -36,7 +36,7 @@ pub enum Rejected {
         /// The bound.
         max_pixels: u64,
     },
-    /// A side longer than [`MAX_SOURCE_SIDE`].
+    /// A side longer than that of any JPEG.
     #[error("The picture is {width}×{height} pixels; no side may have more than {MAX_SOURCE_SIDE}.")]
     TooLong {
         /// Pixels, as stored.
