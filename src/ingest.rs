@@ -63,7 +63,7 @@ pub enum IngestError {
     #[error("the uploaded bytes do not have the promised {0}")]
     Promise(Promise),
     /// The bytes of a resumable upload are of no format that is taken.
-    #[error("the uploaded bytes are not an image that is taken here; they must be a JPEG, PNG or WebP")]
+    #[error("the uploaded bytes are not an image that is taken here; they must be a {}", Format::NAMES)]
     NotAnImage,
     /// Nothing has landed in the bucket yet, or not all.
     #[error("not all bytes were uploaded yet; send them first")]

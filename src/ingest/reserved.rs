@@ -108,10 +108,12 @@ impl Ingest {
         self.clear(upload).await;
         Err(match (why, &upload.landing) {
             // It is not this request's type that is wrong.
-            (IngestError::UnsupportedType, Landing::Incoming(_)) => {
+            (IngestError::UnsupportedType | IngestError::Heic, Landing::Incoming(_)) => {
                 IngestError::Promise(Promise::ContentType)
             }
-            (IngestError::UnsupportedType, Landing::Chunks { .. }) => IngestError::NotAnImage,
+            (IngestError::UnsupportedType | IngestError::Heic, Landing::Chunks { .. }) => {
+                IngestError::NotAnImage
+            }
             (other, _) => other,
         })
     }
@@ -129,6 +131,9 @@ impl IngestError {
     /// Whether the file itself is at fault, so that trying again is no use.
     fn is_refusal(&self) -> bool {
         use crate::gate::GateError::Panicked;
-        matches!(self, Self::UnsupportedType | Self::Promise(_) | Self::Gate(Panicked) | Self::Rejected(_))
+        matches!(
+            self,
+            Self::UnsupportedType | Self::Heic | Self::Promise(_) | Self::Gate(Panicked) | Self::Rejected(_)
+        )
     }
 }

@@ -255,7 +255,9 @@ async fn bytes_that_are_not_what_was_promised_are_refused_and_removed() {
     let html = b"<!doctype html><script>alert(1)</script>".to_vec();
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>".to_vec();
     let cut = jpeg(64, 48, 1)[..300].to_vec();
-    for (what, bytes) in [("html", html), ("svg", svg), ("png", png(8, 8, 1)), ("truncated", cut)] {
+    let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec();
+    let files = [("html", html), ("svg", svg), ("png", png(8, 8, 1)), ("truncated", cut), ("heic", heic)];
+    for (what, bytes) in files {
         for method in METHODS {
             let granted = grant(&app, "alice", announced(method, &bytes)).await.expect(201).json();
             assert!((200..300).contains(&send(&app, &granted, &bytes, |_| {}).await), "{what} {method}");
