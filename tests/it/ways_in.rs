@@ -473,7 +473,8 @@ async fn many_large_uploads_at_once_cost_bounded_memory() {
     // Each is another picture, so that none is stored already.
     let pictures: Vec<Vec<u8>> = (0..uploads).map(|seed| noise(2650, 2650, seed)).collect();
     assert!(pictures.iter().all(|picture| picture.len() > 20 << 20));
-    let app = TestApp::start();
+    // What the program holds is to be measured, and not what glibc keeps back for each of its threads.
+    let app = TestApp::start_with(&[("MALLOC_ARENA_MAX", "1")]);
     let posts = pictures.into_iter().map(|picture| {
         let app = &app;
         async move {
@@ -487,7 +488,7 @@ async fn many_large_uploads_at_once_cost_bounded_memory() {
     let peak = app.peak_memory() >> 20;
     println!("{uploads} uploads of 20 MiB at once, peak memory {peak} MiB");
     // What the work on two of them takes, and less than half of each file.
-    assert!(peak < 400 + 8 * u64::from(uploads), "{peak} MiB");
+    assert!(peak < 200 + 8 * u64::from(uploads), "{peak} MiB");
 }
 
 #[tokio::test]
