@@ -29,6 +29,7 @@ mod geometry;
 mod inspect;
 mod options;
 mod resize;
+mod shrink;
 mod strip;
 mod transform;
 mod turn;

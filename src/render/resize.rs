@@ -1,8 +1,7 @@
 //! Resampling: a part of a picture becomes a picture of another size.
 //!
-//! Values are averaged as they are stored, not in linear light. For photographs made smaller that is
-//! 0.2 to 4 of 255 levels beside it in the mean; linear light would take 16 bits a channel, six bytes
-//! more for every pixel of the source, and three to six times as long.
+//! What becomes smaller does so in linear light ([`shrink`]). What becomes larger is made of the values
+//! as they are stored, since in light the filter's overshoot would stand out on the dark side of edges.
 
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -10,7 +9,7 @@ use image::{ImageBuffer, Pixel, RgbaImage};
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
-use super::{RenderError, Size};
+use super::{RenderError, Size, shrink};
 
 type Plane<P> = ImageBuffer<P, Vec<u8>>;
 
@@ -28,10 +27,14 @@ pub(super) fn resize(
     if pixels.size() == size && crop == everything(size) {
         return Ok(pixels);
     }
+    if shrink::applies(crop, size) {
+        let relative = CropBox { left: crop.left - part.left, top: crop.top - part.top, ..crop };
+        return shrink::shrink(&pixels, part, relative, size);
+    }
     either(&pixels, part, crop, size, FilterType::Lanczos3)
 }
 
-/// The same for all of a part, and by any filter.
+/// The same for all of a part as it is stored, and by any filter.
 pub(super) fn resized(
     pixels: &Pixels,
     part: CropBox,
