@@ -214,6 +214,7 @@ impl Ingest {
             width: checked.inspected.width,
             height: checked.inspected.height,
             frames: checked.inspected.frames,
+            placeholder: checked.inspected.placeholder,
         };
         blobs::announce(&mut tx, &blob, now, deadline).await?;
         tx.commit().await?;

@@ -15,8 +15,9 @@
 //! An animation takes the last three steps once for every frame, where the answer's format has frames.
 //!
 //! The way in for an upload is [`strip()`], which keeps only what decoding needs, and then
-//! [`inspect()`], which decodes all of what will be published. The sources are hostile: they meet
-//! bounds before buffers, and memory-safe decoders only. What the encoders see is our own pixels.
+//! [`inspect()`], which decodes all of what will be published, and makes its [`Placeholder`] of that.
+//! The sources are hostile: they meet bounds before buffers, and memory-safe decoders only. What the
+//! encoders see is our own pixels.
 
 mod canvas;
 mod colour;
@@ -28,6 +29,7 @@ mod format;
 mod geometry;
 mod inspect;
 mod options;
+mod placeholder;
 mod resize;
 mod shrink;
 mod strip;
@@ -42,6 +44,7 @@ pub use options::{
     Accepts, BadOptions, Catalogue, CatalogueError, Colour, DEFAULT_QUALITY, Decimal, Fit, Flip,
     FormatChoice, Gravity, MAX_SIDE, Options, Plan, Rendition, Rotate, Trim,
 };
+pub use placeholder::Placeholder;
 pub use strip::{StripError, strip};
 pub use turn::Turn;
 pub use watermark::{Watermark, WatermarkError, WatermarkSettings};

@@ -8,7 +8,7 @@
 use super::{Conn, DbError};
 use crate::{
     id::{BlobKey, UserId},
-    render::Format,
+    render::{Format, Placeholder},
 };
 
 /// What ingest found out about a file.
@@ -30,6 +30,8 @@ pub struct NewBlob {
     pub height: u32,
     /// How many frames; 1 unless animated.
     pub frames: u32,
+    /// What is shown until it has come.
+    pub placeholder: Placeholder,
 }
 
 /// A blob by the names of its objects.
@@ -53,8 +55,8 @@ pub async fn announce(
     execute!(
         conn,
         "INSERT INTO blobs (key, owner_id, state, deadline, sha256, content_type, bytes, width, height, frames,
-                            created_at)
-         VALUES ($1, $2, 'writing', $3, $4, $5, $6, $7, $8, $9, $10)",
+                            thumbhash, dominant_color, created_at)
+         VALUES ($1, $2, 'writing', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         blob.key.as_str(),
         blob.owner.as_str(),
         deadline_micros,
@@ -64,6 +66,8 @@ pub async fn announce(
         i64::from(blob.width),
         i64::from(blob.height),
         i64::from(blob.frames),
+        blob.placeholder.thumbhash.as_str(),
+        blob.placeholder.dominant_color.as_deref(),
         now_micros
     )?;
     Ok(())

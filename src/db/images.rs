@@ -26,6 +26,10 @@ pub struct ImageRow {
     pub height: i64,
     /// How many frames.
     pub frames: i64,
+    /// A ThumbHash in base64; none of what came in before there were any.
+    pub thumbhash: Option<String>,
+    /// `#rrggbb`; none likewise, and of what is fully transparent.
+    pub dominant_color: Option<String>,
     /// SHA-256 of the uploaded file, in hexadecimal.
     pub sha256: String,
     /// What the file was called.
@@ -214,14 +218,29 @@ pub(super) fn parsed<T>(
 }
 
 /// The columns of [`ImageRow`].
-type ImageTuple =
-    (String, String, String, String, i64, i64, i64, i64, String, Option<String>, i64, Option<i64>, i64);
+type ImageTuple = (
+    String,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    Option<String>,
+    String,
+    Option<String>,
+    i64,
+    Option<i64>,
+    i64,
+);
 
 macro_rules! select_image {
     ($rest:literal) => {
         concat!(
-            "SELECT i.id, i.owner_id, i.state, b.content_type, b.bytes, b.width, b.height, b.frames, b.sha256,
-                    i.filename, i.epoch, i.deadline, i.created_at
+            "SELECT i.id, i.owner_id, i.state, b.content_type, b.bytes, b.width, b.height, b.frames, b.thumbhash,
+                    b.dominant_color, b.sha256, i.filename, i.epoch, i.deadline, i.created_at
              FROM images i JOIN blobs b ON b.key = i.blob_key WHERE ",
             $rest
         )
@@ -266,6 +285,8 @@ fn read_image(row: ImageTuple) -> Result<ImageRow, DbError> {
         width,
         height,
         frames,
+        thumbhash,
+        dominant_color,
         sha256,
         filename,
         epoch,
@@ -281,6 +302,8 @@ fn read_image(row: ImageTuple) -> Result<ImageRow, DbError> {
         width,
         height,
         frames,
+        thumbhash,
+        dominant_color,
         sha256,
         filename,
         epoch,

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "ledger", include_str!("migrations/0001_ledger.sql")),
     (2, "resumable", include_str!("migrations/0002_resumable.sql")),
     (3, "idempotency", include_str!("migrations/0003_idempotency.sql")),
+    (4, "placeholder", include_str!("migrations/0004_placeholder.sql")),
 ];
 
 /// How far a database has come.
@@ -90,7 +91,10 @@ fn migrator() -> Migrator {
 mod tests {
     use super::*;
     use crate::{
-        db::uploads::{self, Landing, Method},
+        db::{
+            images,
+            uploads::{self, Landing, Method},
+        },
         id::{ImageId, UserId},
         render::Format,
     };
@@ -154,18 +158,40 @@ mod tests {
             ('01890000-0000-7000-8000-000000000002', 'alice', 'put',
              '0123456789abcdef0123456789abcdef01234568', 'image/jpeg', 9, 'ab', 5);";
 
-    #[tokio::test]
-    async fn a_ledger_of_the_first_release_keeps_its_uploads() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open_sqlite(&folder.path().join("ledger.db")).await.unwrap();
+    /// A database that has had so many migrations, and then these rows, and then the others.
+    async fn grown(migrations: usize, rows: &'static str) -> (tempfile::TempDir, Db) {
+        let (folder, db) = empty().await;
         let Db::Sqlite { write, .. } = &db else { unreachable!("SQLite was opened") };
         let mut first = migrator();
-        first.migrations.to_mut().truncate(1);
+        first.migrations.to_mut().truncate(migrations);
         first.run(write).await.unwrap();
-        sqlx::raw_sql(ROWS).execute(write).await.unwrap();
+        sqlx::raw_sql(rows).execute(write).await.unwrap();
+        db.migrate().await.unwrap();
+        db.migrate().await.unwrap();
+        (folder, db)
+    }
 
-        db.migrate().await.unwrap();
-        db.migrate().await.unwrap();
+    #[tokio::test]
+    async fn images_of_a_ledger_without_placeholders_have_none() {
+        let rows = "
+            INSERT INTO users (id, created_at) VALUES ('alice', 1);
+            INSERT INTO blobs (key, owner_id, state, deadline, sha256, content_type, bytes, width, height, frames,
+                               created_at)
+            VALUES ('0123456789abcdef0123456789abcdef01234567', 'alice', 'live', NULL, 'ab', 'image/png', 7, 3, 2, 1,
+                    1);
+            INSERT INTO images (id, owner_id, state, deadline, blob_key, created_at)
+            VALUES ('01890000-0000-7000-8000-000000000001', 'alice', 'ready', NULL,
+                    '0123456789abcdef0123456789abcdef01234567', 1);";
+        let (_folder, db) = grown(3, rows).await;
+        let image = ImageId::parse("01890000-0000-7000-8000-000000000001").unwrap();
+        let found = images::get(&mut db.read().await.unwrap(), image).await.unwrap().unwrap();
+        assert_eq!((found.bytes, found.width, found.height), (7, 3, 2));
+        assert_eq!((found.thumbhash, found.dominant_color), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_ledger_of_the_first_release_keeps_its_uploads() {
+        let (_folder, db) = grown(1, ROWS).await;
         let mut tx = db.begin().await.unwrap();
         let alice = UserId::parse("alice").unwrap();
         let kept = uploads::of_user(&mut tx, &alice, 10).await.unwrap();

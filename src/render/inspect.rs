@@ -3,6 +3,7 @@
 use image::{ImageError, ImageResult};
 
 use super::decode::{self, Pixels, Source};
+use super::placeholder::{Placeholder, placeholder};
 use super::strip::{self, Animation, Walked};
 use super::{Format, Limits, RenderError, StripError};
 
@@ -11,7 +12,7 @@ use super::{Format, Limits, RenderError, StripError};
 const MAX_SOURCE_SIDE: u32 = 65_535;
 
 /// What an upload turned out to be, found out by decoding all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
     /// Pixels of the upright picture.
     pub width: u32,
@@ -21,6 +22,8 @@ pub struct Inspected {
     pub frames: u32,
     /// Whether there is an alpha channel.
     pub has_alpha: bool,
+    /// What is shown until it has come.
+    pub placeholder: Placeholder,
 }
 
 /// Why an upload is refused. Each text is a sentence that its sender may read.
@@ -105,8 +108,11 @@ pub fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Inspect
     check_bounds(&walked, limits)?;
 
     let opened = Source::open(source, format, limits).map_err(|e| decoding(e, format))?;
-    let upright = opened.upright_size();
+    let (upright, look) = (opened.upright_size(), opened.look.clone());
     let pixels = opened.pixels().map_err(|e| decoding(e, format))?;
+    let placeholder = placeholder(&pixels, &look).map_err(|e| decoding(e, format))?;
+    let has_alpha = matches!(pixels, Pixels::Rgba(_));
+    drop(pixels);
     let frames = walked.animation.map_or(1, |animation| animation.frames);
     if walked.animation.is_some() {
         let decoded = count_frames(source, format).map_err(|e| verdict(e, format))?;
@@ -114,12 +120,7 @@ pub fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Inspect
             return Err(Rejected::Undecodable { format, source: None });
         }
     }
-    Ok(Inspected {
-        width: upright.width,
-        height: upright.height,
-        frames,
-        has_alpha: matches!(pixels, Pixels::Rgba(_)),
-    })
+    Ok(Inspected { width: upright.width, height: upright.height, frames, has_alpha, placeholder })
 }
 
 fn check_bounds(walked: &Walked, limits: &Limits) -> Result<(), Rejected> {

@@ -16,6 +16,9 @@ type Plane<P> = ImageBuffer<P, Vec<u8>>;
 /// How often larger the resizer's own order of passes may be than the other order.
 const MAX_DETOUR: f64 = 2.0;
 
+/// How many pixels across and down [`sampled`] looks at for one.
+const SAMPLES: u8 = 4;
+
 /// Gives the part `crop` of a picture the size `size`, as sharp as can be (Lanczos). What is outside
 /// of `part`, in whole pixels around `crop`, does not show at its edges either.
 pub(super) fn resize(
@@ -31,7 +34,7 @@ pub(super) fn resize(
         let relative = CropBox { left: crop.left - part.left, top: crop.top - part.top, ..crop };
         return shrink::shrink(&pixels, part, relative, size);
     }
-    either(&pixels, part, crop, size, FilterType::Lanczos3)
+    either(&pixels, part, crop, size, ResizeAlg::Convolution(FilterType::Lanczos3))
 }
 
 /// The same for all of a part as it is stored, and by any filter.
@@ -41,7 +44,15 @@ pub(super) fn resized(
     size: Size,
     filter: FilterType,
 ) -> Result<Pixels, RenderError> {
-    either(pixels, part, part, size, filter)
+    either(pixels, part, part, size, ResizeAlg::Convolution(filter))
+}
+
+/// A small copy of all of a picture for who wants an impression of it: the mean of some [`SAMPLES`]
+/// pixels squared for each one, wherever the picture is that much larger. So it takes next to no time,
+/// and never a second picture for alpha.
+pub(super) fn sampled(pixels: &Pixels, size: Size) -> Result<Pixels, RenderError> {
+    let all = everything(pixels.size());
+    either(pixels, all, all, size, ResizeAlg::SuperSampling(FilterType::Box, SAMPLES))
 }
 
 fn either(
@@ -49,16 +60,14 @@ fn either(
     part: CropBox,
     crop: CropBox,
     size: Size,
-    filter: FilterType,
+    how: ResizeAlg,
 ) -> Result<Pixels, RenderError> {
     let relative = CropBox { left: crop.left - part.left, top: crop.top - part.top, ..crop };
     Ok(match pixels {
-        Pixels::Rgb(image) => Pixels::Rgb(resample((image, PixelType::U8x3, part), relative, size, filter)?),
+        Pixels::Rgb(image) => Pixels::Rgb(resample((image, PixelType::U8x3, part), relative, size, how)?),
         // U8x4 is premultiplied for the resize and divided after it, so that colours hidden
         // under transparency do not bleed into what is seen.
-        Pixels::Rgba(image) => {
-            Pixels::Rgba(resample((image, PixelType::U8x4, part), relative, size, filter)?)
-        }
+        Pixels::Rgba(image) => Pixels::Rgba(resample((image, PixelType::U8x4, part), relative, size, how)?),
     })
 }
 
@@ -83,19 +92,19 @@ fn resample<P: Pixel<Subpixel = u8>>(
     source: Seen<'_, P>,
     crop: CropBox,
     size: Size,
-    filter: FilterType,
+    how: ResizeAlg,
 ) -> Result<Plane<P>, RenderError> {
     if !across_first(crop, size) {
-        return pass(source, crop, size, filter);
+        return pass(source, crop, size, how);
     }
     // Whole rows around what is wanted first; the second pass then finds it among them.
     let (_, pixel_type, part) = source;
     let (top, bottom) = (crop.top.max(0.0).floor(), (crop.top + crop.height).ceil().min(part.height));
     let rows = CropBox { top, height: bottom - top, ..crop };
     let narrowed = Size { width: size.width, height: rows.whole_size().height };
-    let narrow = pass(source, rows, narrowed, filter)?;
+    let narrow = pass(source, rows, narrowed, how)?;
     let down = CropBox { left: 0.0, top: crop.top - top, width: size.width.into(), height: crop.height };
-    pass((&narrow, pixel_type, everything(narrowed)), down, size, filter)
+    pass((&narrow, pixel_type, everything(narrowed)), down, size, how)
 }
 
 /// Whether to change the width before the height.
@@ -117,13 +126,12 @@ fn pass<P: Pixel<Subpixel = u8>>(
     (source, pixel_type, part): Seen<'_, P>,
     crop: CropBox,
     size: Size,
-    filter: FilterType,
+    how: ResizeAlg,
 ) -> Result<Plane<P>, RenderError> {
     // Rounding in the last binary digit must not push the box over an edge.
     let (left, top) = (crop.left.max(0.0), crop.top.max(0.0));
     let (width, height) = (crop.width.min(part.width - left), crop.height.min(part.height - top));
-    let options =
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(left, top, width, height);
+    let options = ResizeOptions::new().resize_alg(how).crop(left, top, width, height);
 
     let mut resized = ImageBuffer::new(size.width, size.height);
     let whole = ImageRef::new(source.width(), source.height(), source, pixel_type).map_err(failed)?;
@@ -156,8 +164,8 @@ mod tests {
         assert!(across_first(crop, size));
         let part = CropBox { left: 1.0, top: 2.0, width: 90.0, height: 50.0 };
         let seen = (&source, PixelType::U8x3, part);
-        let found = resample(seen, crop, size, FilterType::Lanczos3).unwrap();
-        let other = pass(seen, crop, size, FilterType::Lanczos3).unwrap();
+        let found = resample(seen, crop, size, ResizeAlg::default()).unwrap();
+        let other = pass(seen, crop, size, ResizeAlg::default()).unwrap();
         for (found, other) in found.iter().zip(other.iter()) {
             assert!(found.abs_diff(*other) <= 2, "{found} is not {other}");
         }

@@ -1,6 +1,7 @@
 //! The way in: what is taken, what is refused and how, and what is never given out again.
 
-use image::GenericImageView as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use image::{GenericImageView as _, Rgb, RgbImage, Rgba, RgbaImage};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -339,7 +340,8 @@ async fn an_image_tells_what_it_is() {
     let sha256: String = hash.map(|byte| format!("{byte:02x}")).concat();
     let expected = json!({
         "id": id, "owner": "alice", "state": "ready", "content_type": "image/jpeg", "bytes": bytes.len(),
-        "width": 48, "height": 64, "frames": 1, "thumbhash": image["thumbhash"], "sha256": sha256,
+        "width": 48, "height": 64, "frames": 1, "thumbhash": image["thumbhash"],
+        "dominant_color": image["dominant_color"], "sha256": sha256,
         "epoch": image["epoch"], "created_at": image["created_at"], "expires_at": image["expires_at"],
         "url": format!("{}/i/{id}/original", app.url), "posts": [], "avatar_of": null,
         "filename": "holiday on Föhr.jpg",
@@ -373,6 +375,64 @@ async fn an_image_tells_what_it_is() {
         assert!(strangers.get(field).is_none(), "{field}: {strangers}");
     }
     assert_eq!(strangers["width"], 48);
+    for field in ["thumbhash", "dominant_color"] {
+        assert_eq!((strangers[field].is_string(), &strangers[field]), (true, &image[field]), "{field}");
+    }
+}
+
+/// What a page paints while a picture is on its way.
+fn painted(image: &serde_json::Value) -> RgbaImage {
+    let hash = STANDARD.decode(image["thumbhash"].as_str().unwrap()).unwrap();
+    let (width, height, pixels) = thumbhash::thumb_hash_to_rgba(&hash).unwrap();
+    RgbaImage::from_raw(width.try_into().unwrap(), height.try_into().unwrap(), pixels).unwrap()
+}
+
+#[tokio::test]
+async fn an_image_tells_what_to_show_until_it_comes() {
+    let app = TestApp::start();
+    // Two thirds are red, to the left; the rest is blue.
+    let picture = RgbImage::from_fn(300, 150, |x, _| Rgb(if x < 200 { [250, 0, 0] } else { [0, 0, 250] }));
+    for (file, (blue_x, blue_y)) in [
+        (file("png", &picture), (28, 8)),
+        (file("gif", &picture), (28, 8)),
+        (files::jpeg_with_orientation(&picture, 6), (8, 28)), // a quarter clockwise
+    ] {
+        let image = upload_raw(&app, file).await.expect(201).json();
+        let painted = painted(&image);
+        let (red, blue) = (painted.get_pixel(4, 4), painted.get_pixel(blue_x, blue_y));
+        assert!(red[0] > 180 && red[2] < 80, "{red:?}");
+        assert!(blue[2] > 180 && blue[0] < 80, "{blue:?}");
+        assert_eq!(painted.width() > painted.height(), image["width"].as_u64() > image["height"].as_u64());
+        let dominant = image["dominant_color"].as_str().unwrap();
+        assert!(dominant.starts_with("#f") && dominant.len() == 7, "{dominant}");
+    }
+
+    // What is transparent has no colour, whatever is hidden there.
+    let veiled =
+        |alpha: u8| RgbaImage::from_fn(64, 64, |x, _| Rgba([0, 200, 0, if x < 8 { alpha } else { 0 }]));
+    for (alpha, colour) in [(255, json!("#00c800")), (0, json!(null))] {
+        let mut file = std::io::Cursor::new(Vec::new());
+        veiled(alpha).write_to(&mut file, image::ImageFormat::Png).unwrap();
+        let image = upload_raw(&app, file.into_inner()).await.expect(201).json();
+        assert_eq!(image["dominant_color"], colour);
+        assert!(painted(&image).get_pixel(30, 16)[3] < 60, "alpha is part of it");
+    }
+}
+
+/// Of an animation it is the first frame.
+#[tokio::test]
+async fn an_animation_is_announced_by_its_first_frame() {
+    let app = TestApp::start();
+    let mut file = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut file);
+    for colour in [[0, 0, 240, 255], [240, 0, 0, 255], [240, 240, 240, 255]] {
+        encoder.encode_frame(image::Frame::new(RgbaImage::from_pixel(40, 30, Rgba(colour)))).unwrap();
+    }
+    drop(encoder);
+    let image = upload_raw(&app, file).await.expect(201).json();
+    assert_eq!((&image["frames"], &image["dominant_color"]), (&json!(3), &json!("#0000f0")));
+    let painted = painted(&image);
+    assert!(painted.pixels().all(|pixel| pixel[2] > 200 && pixel[0] < 40));
 }
 
 fn rfc3339(value: &serde_json::Value) -> time::OffsetDateTime {

@@ -15,7 +15,7 @@ use crate::{
         users,
     },
     id::ImageId,
-    render::Format,
+    render::{Format, Placeholder},
     store::{Object, tests::bench::benches},
 };
 
@@ -97,6 +97,7 @@ impl Bench {
             width: 1,
             height: 1,
             frames: 1,
+            placeholder: Placeholder { thumbhash: String::new(), dominant_color: None },
         };
         blobs::announce(&mut tx, &blob, self.now, deadline).await.unwrap();
         tx.commit().await.unwrap();
