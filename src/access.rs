@@ -13,7 +13,7 @@ pub use viewer::Viewer;
 use crate::{
     id::{BlobKey, ImageId},
     link,
-    render::Format,
+    render::{Format, Masters, Size},
 };
 
 /// Leave to read one image, as it was when the facts were read.
@@ -55,6 +55,16 @@ impl Permit {
     /// The format of its original.
     pub fn format(&self) -> Format {
         self.published.format
+    }
+
+    /// The size of its original, upright.
+    pub fn size(&self) -> Size {
+        self.published.size
+    }
+
+    /// The smaller renditions of it that variants may be made from.
+    pub fn masters(&self) -> &Masters {
+        &self.published.masters
     }
 
     /// Where the right came from.

@@ -21,7 +21,7 @@ use crate::{
     metrics::Metrics,
     render::{Catalogue, Limits},
     store::{Store, StoreError},
-    variants::Variants,
+    variants::{self, Variants},
     work::Sweeper,
 };
 
@@ -81,15 +81,15 @@ impl App {
             max_output_pixels: config.transform.max_pixels,
         };
         let work = config.work.clone();
-        let variants = Variants::new(
-            store.clone(),
-            Gate::new(one_a_core(work.renders), work.renders_waiting),
-            Gate::new(work.fetches, work.fetches_waiting),
+        let bounds = variants::Bounds {
+            renders: Gate::new(one_a_core(work.renders), work.renders_waiting),
+            fetches: Gate::new(work.fetches, work.fetches_waiting),
             limits,
-            config.upload.max_bytes,
-            config.cache.memory_bytes,
-            metrics.clone(),
-        );
+            max_original_bytes: config.upload.max_bytes,
+            memory_bytes: config.cache.memory_bytes,
+            write_secs: config.bucket.operation_timeout_secs.saturating_mul(2),
+        };
+        let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());
         let sweeper = Sweeper::new(db.clone(), store.clone(), Some(variants.clone()));
         Ok(Self {
             links: KeyRing::parse(config.links.keys.iter().map(crate::config::Secret::expose))?,
@@ -104,7 +104,11 @@ impl App {
                     receives: Gate::new(work.receives, 0),
                 },
                 limits,
-                ingest::Rules { upload: config.upload.clone(), quota: config.quota },
+                ingest::Rules {
+                    upload: config.upload.clone(),
+                    quota: config.quota,
+                    masters: config.masters.clone(),
+                },
             ),
             sweeper,
             variants,

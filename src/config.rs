@@ -10,6 +10,7 @@ mod environment;
 mod explain;
 mod idempotency;
 mod list;
+mod masters;
 mod presets;
 mod rights;
 mod secret;
@@ -28,6 +29,7 @@ pub use self::{
     database::{Database, Place},
     delivery::{Cache, Transform, Unsigned},
     idempotency::Idempotency,
+    masters::{Made, Masters},
     presets::{Presets, Watermark, Watermarks},
     rights::{Auth, Follows, Links},
     secret::Secret,
@@ -57,6 +59,8 @@ pub struct Config {
     pub upload: Upload,
     /// How much one user may have.
     pub quota: Quota,
+    /// What is stored beside originals.
+    pub masters: Masters,
     /// What may be rendered.
     pub transform: Transform,
     /// What is kept, and for how long.
@@ -173,6 +177,7 @@ impl Config {
                 "must not exceed upload.reserved_secs",
             ),
             (upload.max_pixels > 0, "upload.max_pixels", "must be at least 1"),
+            (self.masters.are_sound(), "masters.sides", masters::RULE),
             (transform.max_pixels > 0, "transform.max_pixels", "must be at least 1"),
             (transform.max_side > 0, "transform.max_side", "must be at least 1"),
             (

@@ -343,6 +343,7 @@ impl From<&RenderError> for Error {
 impl From<Arc<VariantError>> for Error {
     fn from(error: Arc<VariantError>) -> Self {
         match &*error {
+            VariantError::Shared(error) => Arc::clone(error).into(),
             VariantError::Gate(error) => (*error).into(),
             VariantError::Store(error) => error.into(),
             VariantError::Render(error) => error.into(),

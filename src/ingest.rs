@@ -17,12 +17,13 @@ pub use spool::{Spool, Spooled, Taken};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::{
     clock,
-    config::{Quota, Upload},
+    config::{self, Made, Quota, Upload},
     db::{
         Conn, Db, DbError,
         blobs::{self, NewBlob},
@@ -31,7 +32,7 @@ use crate::{
     },
     gate::{Gate, GateError},
     id::{BlobKey, ImageId, UserId},
-    render::{self, Format, Inspected, Limits, Rejected, is_heic},
+    render::{self, Format, Inspected, Limits, Masters, Rejected, Size, is_heic},
     store::{Object, Store, StoreError},
     work::Sweeper,
 };
@@ -134,6 +135,7 @@ pub struct Ingest {
     limits: Limits,
     upload: Upload,
     quota: Quota,
+    masters: config::Masters,
 }
 
 /// What bounds the ways in.
@@ -154,6 +156,8 @@ pub struct Rules {
     pub upload: Upload,
     /// How much one user may have.
     pub quota: Quota,
+    /// What is stored beside it.
+    pub masters: config::Masters,
 }
 
 /// A file that was verified, with what its stripped form is.
@@ -162,15 +166,18 @@ struct Checked {
     original: Bytes,
     format: Format,
     inspected: Inspected,
+    masters: Masters,
+    /// The files of the masters, or of the first of them.
+    made: Vec<Bytes>,
 }
 
 impl Ingest {
     /// Puts the parts together.
     pub fn new(db: Db, store: Store, sweeper: Sweeper, gates: Gates, limits: Limits, rules: Rules) -> Self {
         let Gates { ingests: gate, completions, receives } = gates;
-        let Rules { upload, quota } = rules;
+        let Rules { upload, quota, masters } = rules;
         let chunks = Arc::new(Semaphore::new(resumable::CHUNKS_AT_ONCE));
-        Self { db, store, sweeper, gate, completions, receives, chunks, limits, upload, quota }
+        Self { db, store, sweeper, gate, completions, receives, chunks, limits, upload, quota, masters }
     }
 
     /// Verifies a file and puts its bytes into the bucket, as a blob that nothing uses yet.
@@ -189,7 +196,8 @@ impl Ingest {
         let pass = self.gate.enter().await?;
         let limits = self.limits;
         let sha256 = spooled.sha256_hex();
-        let checked = pass.run(move || check(spooled, &limits)).await??;
+        let masters = self.masters.clone();
+        let checked = pass.run(move || check(spooled, &limits, &masters)).await??;
 
         if promised.is_some_and(|promised| promised != checked.format) {
             return Err(IngestError::Promise(Promise::ContentType));
@@ -215,16 +223,15 @@ impl Ingest {
             height: checked.inspected.height,
             frames: checked.inspected.frames,
             placeholder: checked.inspected.placeholder,
+            masters: checked.masters,
         };
         blobs::announce(&mut tx, &blob, now, deadline).await?;
         tx.commit().await?;
 
-        let [raw, original] = Object::all_of(&blob.key, blob.format.content_type());
-        let put = async {
-            self.store.put(&raw, checked.uploaded).await?;
-            self.store.put(&original, checked.original).await
-        };
-        if let Err(error) = put.await {
+        let objects = Object::all_of(&blob.key, blob.format.content_type(), &blob.masters);
+        let files = [checked.uploaded, checked.original].into_iter().chain(checked.made);
+        let puts = objects.iter().zip(files).map(|(object, file)| self.store.put(object, file));
+        if let Err(error) = future::try_join_all(puts).await {
             self.abandon([&blob.key]).await;
             return Err(error.into());
         }
@@ -333,11 +340,24 @@ impl Prepared {
 }
 
 /// The whole check, on the bytes alone. The declared content type plays no part: the bytes decide.
-fn check(spooled: Spooled, limits: &Limits) -> Result<Checked, IngestError> {
+fn check(spooled: Spooled, limits: &Limits, settings: &config::Masters) -> Result<Checked, IngestError> {
     let uploaded = spooled.into_bytes()?;
     let unknown = || if is_heic(&uploaded) { IngestError::Heic } else { IngestError::UnsupportedType };
     let format = Format::sniff(&uploaded).ok_or_else(unknown)?;
     let original = render::strip(&uploaded, format).map_err(|fault| Rejected::by_structure(fault, format))?;
-    let inspected = render::inspect(&original, format, limits)?;
-    Ok(Checked { uploaded, original, format, inspected })
+    let (inspected, picture) = render::inspect_picture(&original, format, limits)?;
+    let (mut masters, mut made) = (Masters::NONE, Vec::new());
+    if let Some(picture) = picture {
+        let size = Size { width: inspected.width, height: inspected.height };
+        masters = Masters::plan(format, size, inspected.has_alpha, &settings.sides);
+        if settings.made == Made::AtIngest {
+            made = picture.masters(&masters).unwrap_or_else(|error| {
+                tracing::warn!("variants of an image will be made from its original: {error}");
+                masters = Masters::NONE;
+                Vec::new()
+            });
+        }
+    }
+    let made = made.into_iter().map(Bytes::from).collect();
+    Ok(Checked { uploaded, original, format, inspected, masters, made })
 }

@@ -14,6 +14,8 @@
 //!
 //! An animation takes the last three steps once for every frame, where the answer's format has frames.
 //!
+//! A variant is made from the original, or by the same way from a smaller [`master`] of it.
+//!
 //! The way in for an upload is [`strip()`], which keeps only what decoding needs, and then
 //! [`inspect()`], which decodes all of what will be published, and makes its [`Placeholder`] of that.
 //! The sources are hostile: they meet bounds before buffers, and memory-safe decoders only. What the
@@ -28,6 +30,7 @@ mod filter;
 mod format;
 mod geometry;
 mod inspect;
+pub mod master;
 mod options;
 mod placeholder;
 mod resize;
@@ -39,7 +42,8 @@ mod watermark;
 
 pub use format::{Format, is_heic};
 pub use geometry::Size;
-pub use inspect::{Inspected, Rejected, inspect};
+pub use inspect::{Inspected, Picture, Rejected, inspect, inspect_picture};
+pub use master::{Masters, Rung};
 pub use options::{
     Accepts, BadOptions, Catalogue, CatalogueError, Colour, DEFAULT_QUALITY, Decimal, Fit, Flip,
     FormatChoice, Gravity, MAX_SIDE, Options, Plan, Rendition, Rotate, Trim,
@@ -140,25 +144,48 @@ pub enum RenderError {
     Encode(String),
 }
 
-/// Makes the picture that `plan` asks for out of `source`.
+/// Makes the picture that `plan` asks for out of the original `source`.
 pub fn render(source: &[u8], format: Format, plan: &Plan, limits: &Limits) -> Result<Rendered, RenderError> {
     if let Some(target) = plan.animation
         && let Some(animation) = strip::animation(source, format)
     {
         return render_animation(source, format, animation, plan, target, limits);
     }
+    render_still(source, format, None, plan, limits)
+}
+
+/// Makes the picture that `plan` asks for out of a master of an original of size `original`. It has the
+/// size that the original's would have (see [`Masters::fit_for`] for which masters are large enough).
+pub fn render_from_master(
+    master: &[u8],
+    format: Format,
+    original: Size,
+    plan: &Plan,
+    limits: &Limits,
+) -> Result<Rendered, RenderError> {
+    render_still(master, format, Some(original), plan, limits)
+}
+
+fn render_still(
+    source: &[u8],
+    format: Format,
+    original: Option<Size>,
+    plan: &Plan,
+    limits: &Limits,
+) -> Result<Rendered, RenderError> {
     let source = decode::Source::open(source, format, limits)?;
-    let mut layout = geometry::layout(source.upright_size(), plan)?;
+    let whole = original.unwrap_or(source.upright_size());
+    let mut layout = geometry::layout(whole, plan)?;
     check_output(layout.output(), limits)?;
 
     let look = source.look.clone();
     let pixels = source.pixels()?;
     if content::decides(plan) {
-        layout = content::layout(&pixels, &look, plan)?;
+        layout = content::layout(&pixels, &look, whole, plan)?;
         check_output(layout.output(), limits)?;
     }
     let size = layout.output();
-    let pixels = transform::transform(pixels, &look, &layout, plan)?;
+    let pixels = transform::transform(pixels, &look, whole, &layout, plan)?;
     Ok(Rendered {
         bytes: encode::encode(&pixels, plan.format, plan.quality)?,
         format: plan.format,
@@ -177,11 +204,12 @@ fn render_animation(
     limits: &Limits,
 ) -> Result<Rendered, RenderError> {
     let opened = decode::Source::open(source, format, limits)?;
-    let mut layout = geometry::layout(opened.upright_size(), plan)?;
+    let whole = opened.upright_size();
+    let mut layout = geometry::layout(whole, plan)?;
     check_output(layout.output(), limits)?;
     let look = opened.look.clone();
     if content::decides(plan) {
-        layout = content::layout(&opened.pixels()?, &look, plan)?;
+        layout = content::layout(&opened.pixels()?, &look, whole, plan)?;
         check_output(layout.output(), limits)?;
     }
     let size = layout.output();
@@ -195,7 +223,7 @@ fn render_animation(
         let frame = frame.map_err(RenderError::Decode)?;
         let (numerator, denominator) = frame.delay().numer_denom_ms();
         let pixels = decode::Pixels::Rgba(frame.into_buffer());
-        let pixels = transform::transform(pixels, &look, &layout, plan)?;
+        let pixels = transform::transform(pixels, &look, whole, &layout, plan)?;
         encoder.push(pixels.into_rgba(), numerator / denominator.max(1))?;
     }
     Ok(Rendered { bytes: encoder.finish()?, format: target, width: size.width, height: size.height })

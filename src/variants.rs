@@ -1,6 +1,9 @@
-//! Renditions of images, each made once: from memory, or rendered from the bucket's original.
+//! Renditions of images, each made once: from memory, or rendered from the bucket's original or from a
+//! master of it.
 //!
 //! Every way in takes a [`Permit`], and the permit alone knows where the original lies.
+
+mod master;
 
 use std::{
     sync::Arc,
@@ -16,10 +19,11 @@ use thiserror::Error;
 
 use crate::{
     access::Permit,
-    gate::{Gate, GateError},
+    db::Db,
+    gate::{Gate, GateError, Pass},
     id::{BlobKey, ImageId},
     metrics::Metrics,
-    render::{self, Format, Limits, Plan, RenderError},
+    render::{self, Format, Limits, Masters, Plan, RenderError, Size},
     store::{Object, Store, StoreError},
 };
 
@@ -77,6 +81,9 @@ pub enum VariantError {
     /// The render failed.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// What others wait for too failed.
+    #[error(transparent)]
+    Shared(Arc<VariantError>),
 }
 
 /// The cache of renditions and what fills it; cheap to clone.
@@ -93,20 +100,40 @@ struct Source {
     fetches: Gate,
     limits: Limits,
     max_original_bytes: u64,
+    masters: master::Maker,
     metrics: Metrics,
 }
 
+/// What renditions are made from: an image's bytes, as a [`Permit`] knows them.
+#[derive(Clone, Debug)]
+struct Original {
+    blob: BlobKey,
+    format: Format,
+    size: Size,
+    masters: Masters,
+}
+
+/// What bounds the making of renditions.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Pictures rendered at once.
+    pub renders: Gate,
+    /// Sources read from the bucket at once.
+    pub fetches: Gate,
+    /// What one picture may cost.
+    pub limits: Limits,
+    /// The largest source, in bytes.
+    pub max_original_bytes: u64,
+    /// How much is kept in memory, in bytes.
+    pub memory_bytes: u64,
+    /// Seconds after which a write to the bucket is over, one way or the other.
+    pub write_secs: u64,
+}
+
 impl Variants {
-    /// A cache of at most `memory_bytes`; `renders` and `fetches` bound what fills it.
-    pub fn new(
-        store: Store,
-        renders: Gate,
-        fetches: Gate,
-        limits: Limits,
-        max_original_bytes: u64,
-        memory_bytes: u64,
-        metrics: Metrics,
-    ) -> Self {
+    /// An empty cache, and what fills it.
+    pub fn new(db: Db, store: Store, bounds: Bounds, metrics: Metrics) -> Self {
+        let Bounds { renders, fetches, limits, max_original_bytes, memory_bytes, write_secs } = bounds;
         let cache = Cache::builder()
             .max_capacity(memory_bytes)
             .weigher(|_, variant: &Arc<Variant>| {
@@ -116,7 +143,15 @@ impl Variants {
             .build();
         Self {
             cache,
-            source: Arc::new(Source { store, renders, fetches, limits, max_original_bytes, metrics }),
+            source: Arc::new(Source {
+                store,
+                renders,
+                fetches,
+                limits,
+                max_original_bytes,
+                masters: master::Maker::new(db, write_secs),
+                metrics,
+            }),
         }
     }
 
@@ -127,12 +162,17 @@ impl Variants {
             return Ok((variant, Tier::Memory));
         }
         let (cache, source) = (self.cache.clone(), Arc::clone(&self.source));
-        let (blob, format) = (permit.blob().clone(), permit.format());
+        let original = Original {
+            blob: permit.blob().clone(),
+            format: permit.format(),
+            size: permit.size(),
+            masters: permit.masters().clone(),
+        };
         // A task of its own: what was begun is finished and kept, even when all who asked have hung up.
         let flight = tokio::spawn(async move {
             let mut tier = Tier::Memory;
             let fill = async {
-                let (variant, made_by) = source.make(&blob, format, what).await?;
+                let (variant, made_by) = source.make(&original, what).await?;
                 tier = made_by;
                 Ok::<_, VariantError>(Arc::new(variant))
             };
@@ -150,26 +190,43 @@ impl Variants {
 }
 
 impl Source {
-    async fn make(
-        &self,
-        blob: &BlobKey,
-        format: Format,
-        what: What,
-    ) -> Result<(Variant, Tier), VariantError> {
-        let fetching = self.fetches.enter().await?;
-        let object = Object::original(blob, format.content_type());
-        let original = self.store.get(&object, self.max_original_bytes).await?;
+    async fn make(&self, original: &Original, what: What) -> Result<(Variant, Tier), VariantError> {
         let What::Rendered(plan) = what else {
-            return Ok((Variant::new(original, format), Tier::Bucket));
+            let fetching = self.fetches.enter().await?;
+            let bytes = self.original(original).await?;
+            drop(fetching);
+            return Ok((Variant::new(bytes, original.format), Tier::Bucket));
         };
-        // No core waits for the bucket; and no more originals wait for a core than may be fetched.
-        let pass = self.renders.enter().await?;
-        drop(fetching);
         let limits = self.limits;
-        let started = Instant::now();
-        let rendered = pass.run(move || render::render(&original, format, &plan, &limits)).await??;
-        let took = started.elapsed();
+        let (rendered, took) = if let Some(rung) = original.masters.fit_for(original.size, &plan) {
+            let (format, size) = (original.masters.format(), original.size);
+            let master = self.master(original, rung).await?;
+            let pass = self.renders.enter().await?;
+            let started = Instant::now();
+            let render = move || render::render_from_master(&master, format, size, &plan, &limits);
+            (pass.run(render).await??, started.elapsed())
+        } else {
+            let format = original.format;
+            let (source, pass) = self.original_with_a_turn(original).await?;
+            let started = Instant::now();
+            (pass.run(move || render::render(&source, format, &plan, &limits)).await??, started.elapsed())
+        };
         self.metrics.rendered(took);
         Ok((Variant::new(rendered.bytes.into(), rendered.format), Tier::Render(took)))
+    }
+
+    async fn original(&self, original: &Original) -> Result<Bytes, StoreError> {
+        let object = Object::original(&original.blob, original.format.content_type());
+        self.store.get(&object, self.max_original_bytes).await
+    }
+
+    /// An original, and a core to work on it. No core waits for the bucket; and no more originals wait
+    /// for a core than may be fetched.
+    async fn original_with_a_turn(&self, original: &Original) -> Result<(Bytes, Pass), VariantError> {
+        let fetching = self.fetches.enter().await?;
+        let source = self.original(original).await?;
+        let pass = self.renders.enter().await?;
+        drop(fetching);
+        Ok((source, pass))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     id::{BlobKey, ImageId, UserId},
-    render::Format,
+    render::{Format, Masters, Size},
     spelled::spelled,
 };
 
@@ -34,12 +34,15 @@ pub struct Facts {
 pub struct Published {
     pub(super) blob: BlobKey,
     pub(super) format: Format,
+    pub(super) size: Size,
+    pub(super) masters: Masters,
 }
 
 impl Published {
-    /// Seals the key of the objects in the bucket and the format that ingest verified.
-    pub fn new(blob: BlobKey, format: Format) -> Self {
-        Self { blob, format }
+    /// Seals the key of the objects in the bucket, the format and the upright size that ingest verified,
+    /// and which masters there are beside them.
+    pub fn new(blob: BlobKey, format: Format, size: Size, masters: Masters) -> Self {
+        Self { blob, format, size, masters }
     }
 }
 

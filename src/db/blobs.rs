@@ -8,7 +8,7 @@
 use super::{Conn, DbError};
 use crate::{
     id::{BlobKey, UserId},
-    render::{Format, Placeholder},
+    render::{Format, Masters, Placeholder},
 };
 
 /// What ingest found out about a file.
@@ -32,6 +32,8 @@ pub struct NewBlob {
     pub frames: u32,
     /// What is shown until it has come.
     pub placeholder: Placeholder,
+    /// The masters that variants are made from.
+    pub masters: Masters,
 }
 
 /// A blob by the names of its objects.
@@ -43,6 +45,8 @@ pub struct StoredBlob {
     pub format: Format,
     /// Whose it is.
     pub owner: UserId,
+    /// Its masters.
+    pub masters: Masters,
 }
 
 /// Announces a blob whose objects are about to be written.
@@ -55,8 +59,8 @@ pub async fn announce(
     execute!(
         conn,
         "INSERT INTO blobs (key, owner_id, state, deadline, sha256, content_type, bytes, width, height, frames,
-                            thumbhash, dominant_color, created_at)
-         VALUES ($1, $2, 'writing', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                            thumbhash, dominant_color, masters, created_at)
+         VALUES ($1, $2, 'writing', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         blob.key.as_str(),
         blob.owner.as_str(),
         deadline_micros,
@@ -68,6 +72,7 @@ pub async fn announce(
         i64::from(blob.frames),
         blob.placeholder.thumbhash.as_str(),
         blob.placeholder.dominant_color.as_deref(),
+        blob.masters.to_string(),
         now_micros
     )?;
     Ok(())
@@ -90,6 +95,13 @@ pub async fn lease(
         deadline_micros
     )?;
     row.map(|(key,)| parse_key(&key)).transpose()
+}
+
+/// Takes a lease on a live blob, so that it is not released while a master of it is written. False when
+/// it is not live any more.
+pub async fn lease_live(conn: &mut Conn, key: &BlobKey, deadline_micros: i64) -> Result<bool, DbError> {
+    let sql = "UPDATE blobs SET deadline = $2 WHERE key = $1 AND state = 'live'";
+    Ok(execute!(conn, sql, key.as_str(), deadline_micros)? == 1)
 }
 
 /// Puts a blob into use, once its objects are in the bucket: it is live, and has no deadline. The key
@@ -163,7 +175,7 @@ pub async fn release(conn: &mut Conn, key: &BlobKey, now_micros: i64) -> Result<
         StoredTuple,
         "UPDATE blobs SET state = 'dying' WHERE key = $1 AND deadline <= $2
            AND NOT EXISTS (SELECT 1 FROM images WHERE blob_key = $1)
-         RETURNING key, content_type, owner_id",
+         RETURNING key, content_type, owner_id, masters",
         key.as_str(),
         now_micros
     )?;
@@ -185,14 +197,15 @@ pub async fn forget(conn: &mut Conn, key: &BlobKey) -> Result<bool, DbError> {
     Ok(execute!(conn, "DELETE FROM blobs WHERE key = $1 AND state = 'dying'", key.as_str())? == 1)
 }
 
-type StoredTuple = (String, String, String);
+type StoredTuple = (String, String, String, String);
 
-fn read_stored((key, content_type, owner): StoredTuple) -> Result<StoredBlob, DbError> {
+fn read_stored((key, content_type, owner, masters): StoredTuple) -> Result<StoredBlob, DbError> {
     Ok(StoredBlob {
         key: parse_key(&key)?,
         format: Format::from_content_type(&content_type)
             .ok_or(DbError::Unknown("content type", content_type))?,
         owner: UserId::parse(&owner).ok_or(DbError::Unknown("user id", owner))?,
+        masters: Masters::parse(&masters).ok_or(DbError::Unknown("masters", masters))?,
     })
 }
 

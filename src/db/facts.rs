@@ -4,17 +4,18 @@ use super::{Conn, DbError, images::parsed};
 use crate::{
     access::{Audience, Facts, Published, State},
     id::{BlobKey, ImageId, UserId},
-    render::Format,
+    render::{Format, Masters, Size},
 };
 
 /// The columns of [`Facts`], then whether the viewer follows the owner.
-type FactsTuple = (String, String, String, i64, bool, bool, i64, Option<i64>, String, String, bool);
+type FactsTuple =
+    (String, String, String, i64, bool, bool, i64, Option<i64>, String, String, i64, i64, String, bool);
 
 macro_rules! select_facts {
     ($where:literal) => {
         concat!(
             "SELECT i.id, i.owner_id, i.state, i.epoch, i.held, u.erased_at IS NOT NULL, i.audience, i.deadline,
-                    i.blob_key, b.content_type,
+                    i.blob_key, b.content_type, b.width, b.height, b.masters,
                     EXISTS (SELECT 1 FROM follows f WHERE f.follower_id = $2 AND f.followee_id = i.owner_id)
              FROM images i JOIN users u ON u.id = i.owner_id JOIN blobs b ON b.key = i.blob_key WHERE ",
             $where
@@ -53,8 +54,23 @@ pub async fn of_images(
 }
 
 fn read_facts(row: FactsTuple) -> Result<(Facts, bool), DbError> {
-    let (id, owner, state, epoch, held, owner_erased, audience, deadline_micros, blob, content_type, follows) =
-        row;
+    let (
+        id,
+        owner,
+        state,
+        epoch,
+        held,
+        owner_erased,
+        audience,
+        deadline_micros,
+        blob,
+        content_type,
+        width,
+        height,
+        masters,
+        follows,
+    ) = row;
+    let side = |side: i64| u32::try_from(side).map_err(|_| DbError::Unknown("side", side.to_string()));
     let facts = Facts {
         image: parsed("image id", &id, ImageId::parse)?,
         owner: parsed("user id", &owner, UserId::parse)?,
@@ -67,6 +83,8 @@ fn read_facts(row: FactsTuple) -> Result<(Facts, bool), DbError> {
         published: Published::new(
             parsed("blob key", &blob, BlobKey::parse)?,
             parsed("content type", &content_type, Format::from_content_type)?,
+            Size { width: side(width)?, height: side(height)? },
+            parsed("masters", &masters, Masters::parse)?,
         ),
     };
     Ok((facts, follows))

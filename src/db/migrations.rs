@@ -13,6 +13,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "resumable", include_str!("migrations/0002_resumable.sql")),
     (3, "idempotency", include_str!("migrations/0003_idempotency.sql")),
     (4, "placeholder", include_str!("migrations/0004_placeholder.sql")),
+    (5, "masters", include_str!("migrations/0005_masters.sql")),
 ];
 
 /// How far a database has come.

@@ -44,6 +44,36 @@ pub async fn blobs(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Known
     rows.iter().map(|(key, state)| known(key, state == "live")).collect()
 }
 
+/// The blobs of [`blobs`] that have so many masters or more. A master need not be there: it can be made
+/// again.
+pub async fn with_masters(
+    conn: &mut Conn,
+    after: &str,
+    least: usize,
+    limit: i64,
+) -> Result<Vec<KnownKey>, DbError> {
+    let rows = all!(
+        conn,
+        (String,),
+        "SELECT key FROM blobs WHERE key > $1 AND masters LIKE $2 ORDER BY key LIMIT $3",
+        after,
+        has_masters(least),
+        limit
+    )?;
+    rows.iter().map(|(key,)| known(key, false)).collect()
+}
+
+/// Whether there is a blob of this key, in whatever state, that has so many masters or more.
+pub async fn has_master(conn: &mut Conn, key: &BlobKey, least: usize) -> Result<bool, DbError> {
+    let sql = "SELECT key FROM blobs WHERE key = $1 AND masters LIKE $2";
+    Ok(optional!(conn, (String,), sql, key.as_str(), has_masters(least))?.is_some())
+}
+
+/// A pattern of `blobs.masters`: a format, and a blank before each side.
+fn has_masters(least: usize) -> String {
+    "% ".repeat(least) + "%"
+}
+
 /// The keys of uploads under way that come after `after`, likewise.
 pub async fn incoming(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<KnownKey>, DbError> {
     let sql = incoming_keys!("key > $1 ORDER BY key LIMIT $2");

@@ -8,17 +8,17 @@ mod saliency;
 use super::decode::{Look, Pixels};
 use super::geometry::{self, Layout, Point};
 use super::options::{Gravity, Plan, Trim};
-use super::{RenderError, Turn};
+use super::{RenderError, Size, Turn, master};
 
 /// Whether the layout that `plan` asks for depends on the pixels.
 pub(super) fn decides(plan: &Plan) -> bool {
     plan.gravity == Gravity::Auto || matches!(plan.trim, Trim::Border { .. })
 }
 
-/// The layout of a picture whose stored pixels are at hand; see [`geometry::layout`].
-pub(super) fn layout(pixels: &Pixels, look: &Look, plan: &Plan) -> Result<Layout, RenderError> {
+/// The layout of a picture of upright size `source` whose stored pixels are at hand, or those of a
+/// master of it; see [`geometry::layout`]. No master has borders to be cut off.
+pub(super) fn layout(pixels: &Pixels, look: &Look, source: Size, plan: &Plan) -> Result<Layout, RenderError> {
     let upright = Turn::from(look.orientation);
-    let source = upright.size(pixels.size());
     let part = match plan.trim {
         Trim::Border { tolerance } => {
             geometry::turned(border::inside(pixels, upright, tolerance), pixels.size(), upright)
@@ -33,6 +33,8 @@ pub(super) fn layout(pixels: &Pixels, look: &Look, plan: &Plan) -> Result<Layout
     if centred.crop == whole {
         return Ok(centred);
     }
-    let towards = saliency::densest(pixels, upright.then(plan.turn), whole, centred.crop)?;
+    let turn = upright.then(plan.turn);
+    let found = |part| master::on_master(part, plan.turn.size(source), turn.size(pixels.size()));
+    let towards = saliency::densest(pixels, turn, found(whole), found(centred.crop))?;
     Ok(around(towards))
 }

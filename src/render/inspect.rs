@@ -2,10 +2,10 @@
 
 use image::{ImageError, ImageResult};
 
-use super::decode::{self, Pixels, Source};
+use super::decode::{self, Look, Pixels, Source};
 use super::placeholder::{Placeholder, placeholder};
 use super::strip::{self, Animation, Walked};
-use super::{Format, Limits, RenderError, StripError};
+use super::{Format, Limits, Masters, RenderError, StripError, master};
 
 /// The longest side of an upload, in pixels: what a JPEG can have at most. A picture that is all width
 /// would have few pixels, and make the resizer plan for millions of columns.
@@ -104,6 +104,15 @@ pub enum Rejected {
 /// grey where a file is cut short; the WebP decoder knows no limits, and believes each frame's
 /// own header about how much memory it takes.
 pub fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Inspected, Rejected> {
+    inspect_picture(source, format, limits).map(|(inspected, _)| inspected)
+}
+
+/// [`inspect`], and the picture that had to be decoded for it, unless it moves.
+pub fn inspect_picture(
+    source: &[u8],
+    format: Format,
+    limits: &Limits,
+) -> Result<(Inspected, Option<Picture>), Rejected> {
     let walked = strip::walk(source, format).map_err(|fault| Rejected::by_structure(fault, format))?;
     check_bounds(&walked, limits)?;
 
@@ -112,15 +121,33 @@ pub fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Inspect
     let pixels = opened.pixels().map_err(|e| decoding(e, format))?;
     let placeholder = placeholder(&pixels, &look).map_err(|e| decoding(e, format))?;
     let has_alpha = matches!(pixels, Pixels::Rgba(_));
-    drop(pixels);
-    let frames = walked.animation.map_or(1, |animation| animation.frames);
-    if walked.animation.is_some() {
+    let mut picture = Some(Picture { pixels, look });
+    let mut frames = 1;
+    if let Some(animation) = walked.animation {
+        picture = None;
+        frames = animation.frames;
         let decoded = count_frames(source, format).map_err(|e| verdict(e, format))?;
         if decoded != frames {
             return Err(Rejected::Undecodable { format, source: None });
         }
     }
-    Ok(Inspected { width: upright.width, height: upright.height, frames, has_alpha, placeholder })
+    let inspected =
+        Inspected { width: upright.width, height: upright.height, frames, has_alpha, placeholder };
+    Ok((inspected, picture))
+}
+
+/// The decoded pixels of a still upload.
+#[derive(Debug)]
+pub struct Picture {
+    pixels: Pixels,
+    look: Look,
+}
+
+impl Picture {
+    /// Makes its masters, the largest first; see [`master::make`].
+    pub fn masters(self, masters: &Masters) -> Result<Vec<Vec<u8>>, RenderError> {
+        master::make_of(self.pixels, &self.look, masters)
+    }
 }
 
 fn check_bounds(walked: &Walked, limits: &Limits) -> Result<(), Rejected> {

@@ -103,7 +103,7 @@ fn a_part_of_the_upright_picture_is_cut_from_the_right_place() {
                 part: geometry::everything(upright),
             };
             let plan = plan("f=png", Format::Jpeg);
-            let cut = transform::transform(pixels.clone(), &look, &layout, &plan).unwrap();
+            let cut = transform::transform(pixels.clone(), &look, upright, &layout, &plan).unwrap();
             let decode::Pixels::Rgb(cut) = cut else { unreachable!("a JPEG has no alpha") };
             assert_eq!(cut.dimensions(), (6, 5));
             let Rgb([r, g, b]) = *cut.get_pixel(3, 2);

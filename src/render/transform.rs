@@ -3,20 +3,24 @@
 use super::decode::{Look, Pixels};
 use super::geometry::Layout;
 use super::options::Plan;
-use super::{RenderError, Turn, canvas, colour, filter, resize};
+use super::{RenderError, Size, Turn, canvas, colour, filter, master, resize};
 
 /// Brings the stored pixels of one frame into the shape of `layout`, and makes of them what `plan`
-/// asks for.
+/// asks for. `whole` is the size of the upright original, which `layout` was made for.
 ///
 /// The order is by cost: everything after the resize touches only the pixels that are left.
 pub(super) fn transform(
     pixels: Pixels,
     look: &Look,
+    whole: Size,
     layout: &Layout,
     plan: &Plan,
 ) -> Result<Pixels, RenderError> {
-    let turn = Turn::from(look.orientation).then(layout.turn);
-    let stored = |part| turn.before(part, turn.size(pixels.size()));
+    let upright = Turn::from(look.orientation);
+    let turn = upright.then(layout.turn);
+    // The layout speaks of the original; these may be the pixels of a master.
+    let (whole, found) = (layout.turn.size(whole), turn.size(pixels.size()));
+    let stored = |part| turn.before(master::on_master(part, whole, found), found);
     let (part, crop) = (stored(layout.part), stored(layout.crop));
     let size = turn.inverse().size(layout.size);
 

@@ -1,6 +1,9 @@
 //! Names in the bucket: every object's key, content type and cache control.
 
-use crate::id::BlobKey;
+use crate::{
+    id::BlobKey,
+    render::{Format, Masters, Rung},
+};
 
 /// An object in the bucket. Nothing else in the crate spells out a key.
 ///
@@ -24,6 +27,16 @@ pub enum Object {
         /// Names the blob.
         key: BlobKey,
         /// What the bytes proved to be.
+        content_type: &'static str,
+    },
+    /// `masters/…`: a web-sized rendition of an original, that variants are made
+    /// from. It can be made again at any time, so it may be absent.
+    Master {
+        /// Names the blob.
+        key: BlobKey,
+        /// Which of the blob's masters.
+        rung: Rung,
+        /// What it was encoded as.
         content_type: &'static str,
     },
     /// `incoming/…`: bytes that nobody has verified, sent straight to the bucket
@@ -50,14 +63,25 @@ impl Object {
         Self::Original { key: key.clone(), content_type }
     }
 
+    /// One of its masters.
+    pub fn master(key: &BlobKey, rung: Rung, format: Format) -> Self {
+        Self::Master { key: key.clone(), rung, content_type: format.content_type() }
+    }
+
     /// What a client is to send, or has sent in part.
     pub fn incoming(key: &BlobKey, content_type: &'static str) -> Self {
         Self::Incoming { key: key.clone(), content_type }
     }
 
-    /// Everything that is stored of one upload.
-    pub fn all_of(key: &BlobKey, content_type: &'static str) -> [Self; 2] {
+    /// What is stored of one upload, and can be had from nowhere else.
+    pub fn published(key: &BlobKey, content_type: &'static str) -> [Self; 2] {
         [Self::raw(key, content_type), Self::original(key, content_type)]
+    }
+
+    /// Everything that is stored of one upload.
+    pub fn all_of(key: &BlobKey, content_type: &'static str, masters: &Masters) -> Vec<Self> {
+        let masters = masters.rungs().map(|rung| Self::master(key, rung, masters.format()));
+        Self::published(key, content_type).into_iter().chain(masters).collect()
     }
 
     /// The full key in the bucket.
@@ -70,6 +94,7 @@ impl Object {
         match self {
             Self::Raw { content_type, .. }
             | Self::Original { content_type, .. }
+            | Self::Master { content_type, .. }
             | Self::Incoming { content_type, .. } => content_type,
         }
     }
@@ -81,7 +106,9 @@ impl Object {
     /// to get right, on bytes that live until they are ingested.
     pub fn cache_control(&self) -> &'static str {
         match self {
-            Self::Raw { .. } | Self::Original { .. } | Self::Incoming { .. } => "private, no-store",
+            Self::Raw { .. } | Self::Original { .. } | Self::Master { .. } | Self::Incoming { .. } => {
+                "private, no-store"
+            }
         }
     }
 }
@@ -98,6 +125,7 @@ impl Named for Object {
         let (kind, key) = match self {
             Self::Raw { key, .. } => (Kind::Raw, key),
             Self::Original { key, .. } => (Kind::Original, key),
+            Self::Master { key, rung, .. } => (Kind::Master(*rung), key),
             Self::Incoming { key, .. } => (Kind::Incoming, key),
         };
         ObjectName { kind, key: key.clone() }
@@ -117,19 +145,31 @@ pub enum Kind {
     Raw,
     /// See [`Object::Original`].
     Original,
+    /// See [`Object::Master`].
+    Master(Rung),
     /// See [`Object::Incoming`].
     Incoming,
 }
 
 impl Kind {
     /// Every kind, for whoever walks the whole bucket.
-    pub const ALL: [Self; 3] = [Self::Raw, Self::Original, Self::Incoming];
+    pub const ALL: [Self; 6] = [
+        Self::Raw,
+        Self::Original,
+        Self::Master(Rung::First),
+        Self::Master(Rung::Second),
+        Self::Master(Rung::Third),
+        Self::Incoming,
+    ];
 
     /// What the keys of this kind begin with, the slash included.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Raw => "raw/",
             Self::Original => "originals/",
+            Self::Master(Rung::First) => "masters/1/",
+            Self::Master(Rung::Second) => "masters/2/",
+            Self::Master(Rung::Third) => "masters/3/",
             Self::Incoming => "incoming/",
         }
     }
@@ -165,16 +205,19 @@ mod tests {
 
     const BLOB: &str = "0123456789abcdef0123456789abcdef01234567";
 
-    fn one_of_each() -> [Object; 3] {
+    fn one_of_each() -> Vec<Object> {
         let key = BlobKey::parse(BLOB).unwrap();
-        let [raw, original] = Object::all_of(&key, "image/png");
-        [raw, original, Object::incoming(&key, "image/png")]
+        let masters = Masters::parse("png 2048 1024 512").unwrap();
+        let mut all = Object::all_of(&key, "image/png", &masters);
+        all.push(Object::incoming(&key, "image/png"));
+        all
     }
 
     #[test]
     fn kinds_never_share_a_key() {
-        let keys = one_of_each().map(|object| object.key());
-        assert_eq!(keys, ["raw/", "originals/", "incoming/"].map(|prefix| format!("{prefix}{BLOB}")));
+        let keys: Vec<String> = one_of_each().iter().map(Object::key).collect();
+        let prefixes = ["raw/", "originals/", "masters/1/", "masters/2/", "masters/3/", "incoming/"];
+        assert_eq!(keys, prefixes.map(|prefix| format!("{prefix}{BLOB}")));
         for object in one_of_each() {
             assert_eq!(object.content_type(), "image/png");
             assert_eq!(object.cache_control(), "private, no-store");
@@ -187,7 +230,9 @@ mod tests {
             let name = ObjectName::parse(&object.key()).unwrap();
             assert_eq!((&name, name.kind), (&object.name(), kind));
         }
-        for foreign in ["", "raw/", "raw", BLOB, "incoming/../raw/x", &format!("variants/{BLOB}")] {
+        for foreign in
+            ["", "raw/", "raw", BLOB, "incoming/../raw/x", "masters/1/", &format!("masters/{BLOB}")]
+        {
             assert_eq!(ObjectName::parse(foreign), None, "{foreign}");
         }
         assert_eq!(ObjectName::parse(&format!("raw/{BLOB}0")), None);

@@ -178,6 +178,9 @@ impl Rows {
         let conn = &mut db.read().await?;
         let known = match kind {
             Kind::Raw | Kind::Original => survey::blobs(conn, &self.after, limit.into()).await?,
+            Kind::Master(rung) => {
+                survey::with_masters(conn, &self.after, rung as usize + 1, limit.into()).await?
+            }
             Kind::Incoming => survey::incoming(conn, &self.after, limit.into()).await?,
         };
         if known.len() < limit.into() {
@@ -275,6 +278,7 @@ impl Reconciler {
         let conn = &mut self.db.read().await?;
         match name.kind {
             Kind::Raw | Kind::Original => survey::is_blob(conn, &name.key).await,
+            Kind::Master(rung) => survey::has_master(conn, &name.key, rung as usize + 1).await,
             Kind::Incoming => survey::is_incoming(conn, &name.key).await,
         }
     }

@@ -146,7 +146,7 @@ impl Sweeper {
         let dying = blobs::release(&mut tx, key, now_micros).await?;
         tx.commit().await?;
         let Some(blob) = dying else { return Ok(false) };
-        let objects = Object::all_of(&blob.key, blob.format.content_type());
+        let objects = Object::all_of(&blob.key, blob.format.content_type(), &blob.masters);
         self.store.delete(&objects).await?;
         let mut gone = 0;
         for object in &objects {

@@ -257,7 +257,7 @@ async fn what_cannot_be_granted_is_said() {
     let eight_days = Duration::from_hours(8 * 24);
     let refused = store.presign_put(&incoming(), 9, None, eight_days, clock::now_micros()).await;
     assert!(matches!(refused, Err(StoreError::Rejected(_))), "{refused:?}");
-    for published in Object::all_of(&BlobKey::random(), "image/png") {
+    for published in Object::published(&BlobKey::random(), "image/png") {
         let form = store.presign_post(&published, 9, HOUR, clock::now_micros()).await;
         assert!(matches!(form, Err(StoreError::Rejected(_))), "{form:?}");
         let link = store.presign_put(&published, 9, None, HOUR, clock::now_micros()).await;

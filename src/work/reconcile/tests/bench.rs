@@ -15,7 +15,7 @@ use crate::{
         users,
     },
     id::ImageId,
-    render::{Format, Placeholder},
+    render::{Format, Masters, Placeholder},
     store::{Object, tests::bench::benches},
 };
 
@@ -98,10 +98,11 @@ impl Bench {
             height: 1,
             frames: 1,
             placeholder: Placeholder { thumbhash: String::new(), dominant_color: None },
+            masters: Masters::NONE,
         };
         blobs::announce(&mut tx, &blob, self.now, deadline).await.unwrap();
         tx.commit().await.unwrap();
-        let [raw, original] = Object::all_of(&key, "image/png");
+        let [raw, original] = Object::published(&key, "image/png");
         let objects = match has {
             Has::Both => vec![raw, original],
             Has::RawAlone => vec![raw],
