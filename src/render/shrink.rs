@@ -5,50 +5,34 @@
 //! (leaves, water, fabric) that costs some 20 points of SSIMULACRA2 against a reference in linear light.
 //!
 //! It goes in bands of rows, so that the sixteen bits a sample that light needs are never held for a
-//! whole source. Where the source is more than four times as large, whole cells of its pixels are
-//! averaged first: exact, and much cheaper than filtering all of them.
+//! whole source. Where the source is more than four times as large it is halved, or more, by a short
+//! filter first, and only what is left by the long one.
 
 use std::{ops::Range, sync::LazyLock};
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U16x3, U16x4};
-use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{
+    FilterType, PixelComponentMapper, PixelType, ResizeAlg, ResizeOptions, Resizer, create_srgb_mapper,
+};
 use image::{ImageBuffer, Pixel};
 
 use super::decode::Pixels;
-use super::geometry::CropBox;
+use super::geometry::{CropBox, everything};
 use super::{RenderError, Size};
 
-/// Rows of cells that are filtered at once: enough that few are filtered twice, few enough for caches.
+/// Rows that are filtered at once: enough that few are filtered twice, few enough for caches.
 const BAND_ROWS: f64 = 128.0;
-/// The most pixels of a source that are averaged into one, across and down: what 32 bits add up.
-const MAX_CELL: f64 = 255.0;
-/// How far Lanczos of three lobes reaches, in pixels of the answer.
-const REACH: f64 = 3.0;
-/// How often larger than the answer the picture must still be after cells were averaged: below that,
-/// the averaging would show.
+/// How often larger than the answer the picture must still be after the short filter: with less its
+/// blur would show.
 const LEFT_TO_FILTER: f64 = 2.0;
-/// All the light of a sample.
-const FULL: u16 = u16::MAX;
 
-/// How much light each stored value stands for (IEC 61966-2-1, sRGB).
-static LIGHT: LazyLock<[u16; 256]> = LazyLock::new(|| {
-    std::array::from_fn(|value| {
-        let value = f64::from(u8::try_from(value).unwrap_or(u8::MAX)) / 255.0;
-        let light = if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
-        u16::try_from(whole((light * f64::from(FULL)).round())).unwrap_or(FULL)
-    })
-});
+/// The short filter, and how far it reaches in pixels of its answer.
+const SHORT: (FilterType, f64) = (FilterType::Hamming, 1.0);
+/// The long one: as sharp as can be.
+const LONG: (FilterType, f64) = (FilterType::Lanczos3, 3.0);
 
-/// The stored value for each amount of light.
-static STORED: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let stored = |light: u16| {
-        let light = f64::from(light) / f64::from(FULL);
-        let value = if light <= 0.003_130_8 { light * 12.92 } else { 1.055 * light.powf(1.0 / 2.4) - 0.055 };
-        u8::try_from(whole((value * 255.0).round())).unwrap_or(u8::MAX)
-    };
-    (0..=FULL).map(stored).collect()
-});
+/// Between stored values and light (IEC 61966-2-1, sRGB).
+static SRGB: LazyLock<PixelComponentMapper> = LazyLock::new(create_srgb_mapper);
 
 /// Whether an answer of `size` shows `crop` at most as large as it is.
 pub(super) fn applies(crop: CropBox, size: Size) -> bool {
@@ -64,206 +48,126 @@ pub(super) fn shrink(
     crop: CropBox,
     size: Size,
 ) -> Result<Pixels, RenderError> {
+    const RGB: Types = Types { stored: PixelType::U8x3, light: PixelType::U16x3 };
+    // Scaled by alpha for each filter, so that colours which are not seen do not count.
+    const RGBA: Types = Types { stored: PixelType::U8x4, light: PixelType::U16x4 };
     Ok(match pixels {
-        Pixels::Rgb(image) => Pixels::Rgb(in_bands::<_, U16x3>(image, part, crop, size)?),
-        Pixels::Rgba(image) => Pixels::Rgba(in_bands::<_, U16x4>(image, part, crop, size)?),
+        Pixels::Rgb(image) => Pixels::Rgb(shrunk(image, RGB, part, crop, size)?),
+        Pixels::Rgba(image) => Pixels::Rgba(shrunk(image, RGBA, part, crop, size)?),
     })
 }
 
-fn in_bands<P: Pixel<Subpixel = u8>, L: Light>(
+#[derive(Clone, Copy)]
+struct Types {
+    stored: PixelType,
+    light: PixelType,
+}
+
+fn shrunk<P: Pixel<Subpixel = u8>>(
     source: &ImageBuffer<P, Vec<u8>>,
+    types: Types,
     part: CropBox,
     crop: CropBox,
     size: Size,
 ) -> Result<ImageBuffer<P, Vec<u8>>, RenderError> {
-    let cells = Cells::<L>::of(source, part, crop, size);
-    // In cells from now on. Rounding in the last binary digit must not push the box over an edge.
-    let side = f64::from(cells.side);
-    let (left, top) = ((crop.left / side).max(0.0), (crop.top / side).max(0.0));
-    let width = (crop.width / side).min(f64::from(cells.size.width) - left);
-    let height = (crop.height / side).min(f64::from(cells.size.height) - top);
-    let step = height / f64::from(size.height);
+    let lit = |rows| light(source, types, part, rows);
+    let mut stored = Vec::with_capacity(bytes(size, types.stored));
+    let mut store = |band: Image<'_>| {
+        let mut rows = Image::new(band.width(), band.height(), types.stored);
+        SRGB.backward_map(&band, &mut rows).map_err(failed)?;
+        stored.extend_from_slice(rows.buffer());
+        Ok(())
+    };
 
-    let mut answer = ImageBuffer::new(size.width, size.height);
-    let row_len = count(size.width) * L::CHANNELS;
-    let rows_at_once = count(whole(BAND_ROWS / step)).max(1);
-    let (mut resizer, mut band, mut row) = (Resizer::new(), Vec::new(), 0);
-    for rows in answer.chunks_mut(row_len * rows_at_once) {
-        let made_rows = u32::try_from(rows.len() / row_len).unwrap_or(0);
-        let (from, to) = (top + f64::from(row) * step, top + f64::from(row + made_rows) * step);
-        let first = whole((from - REACH * step).floor());
-        let last = whole((to + REACH * step).ceil()).min(cells.size.height);
-        cells.read(first..last, &mut band);
-
-        let seen = TypedImageRef::new(cells.size.width, last - first, &band).map_err(failed)?;
-        let mut made = TypedImage::new(size.width, made_rows);
-        let above = from - f64::from(first);
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-            .use_alpha(false)
-            .crop(left, above, width, (to - from).min(f64::from(last - first) - above));
-        resizer.resize_typed(&seen, &mut made, &options).map_err(failed)?;
-        for (pixel, light) in rows.chunks_exact_mut(L::CHANNELS).zip(made.pixels()) {
-            light.store(pixel);
-        }
-        row += made_rows;
+    let (across, down) = scale(crop, size);
+    let times = (across.min(down) / LEFT_TO_FILTER).floor();
+    let whole = part.whole_size();
+    if times < 2.0 {
+        filter(&lit, whole, crop, size, LONG, &mut store)?;
+    } else {
+        let less = |side: u32| u32_of((f64::from(side) / times).round()).max(1);
+        let small = Size { width: less(whole.width), height: less(whole.height) };
+        let mut reduced = Vec::with_capacity(bytes(small, types.light));
+        filter(&lit, whole, everything(whole), small, SHORT, &mut |band: Image<'_>| {
+            reduced.extend_from_slice(band.buffer());
+            Ok(())
+        })?;
+        let row_bytes = bytes(Size { height: 1, ..small }, types.light);
+        let rows_of = |rows: Range<u32>| {
+            let mut seen = Image::new(small.width, rows.end - rows.start, types.light);
+            seen.buffer_mut()
+                .copy_from_slice(&reduced[count(rows.start) * row_bytes..count(rows.end) * row_bytes]);
+            Ok(seen)
+        };
+        let (across, down) = scale(everything(whole), small);
+        let crop = CropBox {
+            left: crop.left / across,
+            top: crop.top / down,
+            width: crop.width / across,
+            height: crop.height / down,
+        };
+        filter(&rows_of, small, crop, size, LONG, &mut store)?;
     }
-    Ok(answer)
+    ImageBuffer::from_raw(size.width, size.height, stored)
+        .ok_or_else(|| RenderError::Resize("bands are missing".to_owned()))
 }
 
-/// A part of a source as a grid of square cells, each with the mean light of its pixels.
-struct Cells<'a, L> {
-    /// The source's samples, from the part's corner on.
-    source: &'a [u8],
-    /// Samples from one row of the source to the next.
-    stride: usize,
-    /// The part, in pixels.
-    pixels: Size,
-    /// Pixels along one side of a cell; the last cells may have fewer.
-    side: u32,
-    /// The grid, in cells.
+/// Filters the part `crop` of a picture of size `whole` to `size`, band by band: `rows_of` gives rows of
+/// the picture, `take` is given those of the answer, from top to bottom.
+fn filter(
+    rows_of: &dyn Fn(Range<u32>) -> Result<Image<'static>, RenderError>,
+    whole: Size,
+    crop: CropBox,
     size: Size,
-    light: std::marker::PhantomData<L>,
+    (filter, reach): (FilterType, f64),
+    take: &mut dyn FnMut(Image<'_>) -> Result<(), RenderError>,
+) -> Result<(), RenderError> {
+    // Rounding in the last binary digit must not push the box over an edge.
+    let (left, top) = (crop.left.max(0.0), crop.top.max(0.0));
+    let width = crop.width.min(f64::from(whole.width) - left);
+    let step = crop.height.min(f64::from(whole.height) - top) / f64::from(size.height);
+    let how = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    let at_once = u32_of(BAND_ROWS / step).max(1);
+    let (mut resizer, mut row) = (Resizer::new(), 0);
+    while row < size.height {
+        let rows = at_once.min(size.height - row);
+        let (from, to) = (top + f64::from(row) * step, top + f64::from(row + rows) * step);
+        let first = u32_of((from - reach * step).floor());
+        let last = u32_of((to + reach * step).ceil()).min(whole.height);
+        let seen = rows_of(first..last)?;
+        let mut made = Image::new(size.width, rows, seen.pixel_type());
+        let above = from - f64::from(first);
+        let high = (to - from).min(f64::from(last - first) - above);
+        resizer.resize(&seen, &mut made, &how.crop(left, above, width, high)).map_err(failed)?;
+        take(made)?;
+        row += rows;
+    }
+    Ok(())
 }
 
-impl<'a, L: Light> Cells<'a, L> {
-    fn of<P: Pixel<Subpixel = u8>>(
-        source: &'a ImageBuffer<P, Vec<u8>>,
-        part: CropBox,
-        crop: CropBox,
-        size: Size,
-    ) -> Cells<'a, L> {
-        let (across, down) = scale(crop, size);
-        let side = whole((across.min(down) / LEFT_TO_FILTER).min(MAX_CELL)).max(1);
-        let ((left, top), pixels) = (part.whole_corner(), part.whole_size());
-        let stride = count(source.width()) * L::CHANNELS;
-        Cells {
-            source: &source.as_raw()[count(top) * stride + count(left) * L::CHANNELS..],
-            stride,
-            pixels,
-            side,
-            size: Size { width: pixels.width.div_ceil(side), height: pixels.height.div_ceil(side) },
-            light: std::marker::PhantomData,
-        }
+/// The light of some rows of a part.
+fn light<P: Pixel<Subpixel = u8>>(
+    source: &ImageBuffer<P, Vec<u8>>,
+    types: Types,
+    part: CropBox,
+    rows: Range<u32>,
+) -> Result<Image<'static>, RenderError> {
+    let channels = usize::from(P::CHANNEL_COUNT);
+    let ((left, top), width) = (part.whole_corner(), part.whole_size().width);
+    let high = rows.end - rows.start;
+    let mut stored = Vec::with_capacity(bytes(Size { width, height: high }, types.stored));
+    for row in source
+        .as_raw()
+        .chunks_exact(count(source.width()) * channels)
+        .skip(count(top + rows.start))
+        .take(count(high))
+    {
+        stored.extend_from_slice(&row[count(left) * channels..][..count(width) * channels]);
     }
-
-    /// Reads rows of cells into `band`.
-    fn read(&self, rows: Range<u32>, band: &mut Vec<L>) {
-        band.clear();
-        let mut sums = Vec::new();
-        for row in rows {
-            let pixel_rows = row * self.side..((row + 1) * self.side).min(self.pixels.height);
-            if self.side == 1 {
-                band.extend(self.pixel_row(row).chunks_exact(L::CHANNELS).map(L::of));
-                continue;
-            }
-            sums.clear();
-            sums.resize(count(self.pixels.width) * L::CHANNELS, 0);
-            let high = pixel_rows.end - pixel_rows.start;
-            for pixel_row in pixel_rows {
-                let pixels = self.pixel_row(pixel_row).chunks_exact(L::CHANNELS);
-                for (sum, pixel) in sums.chunks_exact_mut(L::CHANNELS).zip(pixels) {
-                    L::of(pixel).add_to(sum);
-                }
-            }
-            let cells = sums.chunks(count(self.side) * L::CHANNELS);
-            band.extend(cells.map(|cell| L::mean(cell, high)));
-        }
-    }
-
-    fn pixel_row(&self, row: u32) -> &'a [u8] {
-        &self.source[count(row) * self.stride..][..count(self.pixels.width) * L::CHANNELS]
-    }
-}
-
-/// A pixel's light, scaled by its alpha if it has any: colours that are not seen do not count.
-trait Light: PixelTrait {
-    const CHANNELS: usize;
-    /// Of a stored pixel.
-    fn of(pixel: &[u8]) -> Self;
-    /// Adds it to the sums of a row, channel by channel.
-    fn add_to(self, sums: &mut [u32]);
-    /// The mean of a cell of sums over `high` rows.
-    fn mean(cell: &[u32], high: u32) -> Self;
-    /// Writes it as a stored pixel.
-    fn store(self, pixel: &mut [u8]);
-}
-
-impl Light for U16x3 {
-    const CHANNELS: usize = 3;
-
-    fn of(pixel: &[u8]) -> Self {
-        let &[r, g, b] = pixel else { return Self::default() };
-        Self::new([light(r), light(g), light(b)])
-    }
-
-    fn add_to(self, sums: &mut [u32]) {
-        add(self.0, sums);
-    }
-
-    fn mean(cell: &[u32], high: u32) -> Self {
-        Self::new(mean(cell, high))
-    }
-
-    fn store(self, pixel: &mut [u8]) {
-        pixel.copy_from_slice(&self.0.map(stored));
-    }
-}
-
-impl Light for U16x4 {
-    const CHANNELS: usize = 4;
-
-    fn of(pixel: &[u8]) -> Self {
-        let &[r, g, b, a] = pixel else { return Self::default() };
-        let seen = |value| {
-            let seen = (u32::from(light(value)) * u32::from(a) + 127) / 255;
-            u16::try_from(seen).unwrap_or(FULL)
-        };
-        Self::new([seen(r), seen(g), seen(b), u16::from(a) * 257])
-    }
-
-    fn add_to(self, sums: &mut [u32]) {
-        add(self.0, sums);
-    }
-
-    fn mean(cell: &[u32], high: u32) -> Self {
-        Self::new(mean(cell, high))
-    }
-
-    fn store(self, pixel: &mut [u8]) {
-        let [r, g, b, alpha] = self.0;
-        let whole_alpha = (u32::from(alpha) + 128) / 257;
-        let unseen = |seen: u16| {
-            let full = (u64::from(seen) * u64::from(FULL) + u64::from(alpha / 2)) / u64::from(alpha.max(1));
-            stored(u16::try_from(full).unwrap_or(FULL))
-        };
-        let alpha = u8::try_from(whole_alpha).unwrap_or(u8::MAX);
-        let colour = if alpha == 0 { [0; 3] } else { [unseen(r), unseen(g), unseen(b)] };
-        pixel.copy_from_slice(&[colour[0], colour[1], colour[2], alpha]);
-    }
-}
-
-fn add<const N: usize>(light: [u16; N], sums: &mut [u32]) {
-    for (sum, light) in sums.iter_mut().zip(light) {
-        *sum += u32::from(light);
-    }
-}
-
-fn mean<const N: usize>(cell: &[u32], high: u32) -> [u16; N] {
-    let (columns, _) = cell.as_chunks::<N>();
-    let pixels = u64::try_from(columns.len()).unwrap_or(1).max(1) * u64::from(high.max(1));
-    std::array::from_fn(|channel| {
-        let sum: u64 = columns.iter().map(|column| u64::from(column[channel])).sum();
-        u16::try_from((sum + pixels / 2) / pixels).unwrap_or(FULL)
-    })
-}
-
-fn light(value: u8) -> u16 {
-    LIGHT[usize::from(value)]
-}
-
-fn stored(light: u16) -> u8 {
-    STORED[usize::from(light)]
+    let stored = ImageRef::new(width, high, &stored, types.stored).map_err(failed)?;
+    let mut light = Image::new(width, high, types.light);
+    SRGB.forward_map(&stored, &mut light).map_err(failed)?;
+    Ok(light)
 }
 
 /// Pixels of the source for each of the answer's, across and down.
@@ -271,8 +175,12 @@ fn scale(crop: CropBox, size: Size) -> (f64, f64) {
     (crop.width / f64::from(size.width), crop.height / f64::from(size.height))
 }
 
+fn bytes(size: Size, pixel_type: PixelType) -> usize {
+    count(size.width) * count(size.height) * pixel_type.size()
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, as is meant")]
-fn whole(value: f64) -> u32 {
+fn u32_of(value: f64) -> u32 {
     value as u32
 }
 
@@ -341,13 +249,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_stored_value_comes_back() {
-        for value in 0..=u8::MAX {
-            assert_eq!(stored(light(value)), value);
-        }
-    }
-
     proptest! {
         #[test]
         fn one_colour_stays_what_it_is(
@@ -375,7 +276,7 @@ mod tests {
             };
             let crop = CropBox { left: 0.0, top: 0.0, ..part };
             let size = Size {
-                width: whole(f64::from(width) / by).max(1), height: whole(f64::from(height) / by).max(1),
+                width: u32_of(f64::from(width) / by).max(1), height: u32_of(f64::from(height) / by).max(1),
             };
             let Pixels::Rgb(made) = shrink(&Pixels::Rgb(source), part, crop, size).unwrap() else { unreachable!() };
             for pixel in made.pixels() {

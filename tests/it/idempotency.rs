@@ -38,7 +38,7 @@ fn form_of(boundary: &str, parts: &[(&str, &[u8])]) -> Sent {
 fn slow_post() -> Sent {
     let image = files::black_png(7000, 7000);
     let mut parts: Vec<(&str, &[u8])> = vec![("visibility", b"private")];
-    parts.extend([("images", &image[..]); 6]);
+    parts.extend([("images", &image[..]); 3]);
     form_of("slow", &parts)
 }
 

@@ -112,7 +112,7 @@ async fn options_hold_for_every_frame() {
         assert_eq!(frames.len(), 3, "{options}");
         // What stands out is not for this test to say.
         for (frame, ([r, g, b], _)) in frames.iter().zip(FRAMES).filter(|_| !options.contains("auto")) {
-            assert_near(&frame["at"][0], [90, 90, 90, 255], 8, options);
+            assert_near(&frame["at"][0], [90, 90, 90, 255], 12, options);
             assert_near(&frame["at"][1], [r, g, b, 255], 14, options);
         }
     }

@@ -9,6 +9,9 @@ use std::{
 
 use serde_json::Value;
 
+/// Debian's own, for which its packages are: there may be another one before it.
+const PYTHON: &str = "/usr/bin/python3";
+
 /// What every script starts with. `put` is what it gives back.
 const PRELUDE: &str = r"
 import sys, io, json
@@ -23,7 +26,7 @@ def saved(picture, format, **how):
 /// What a script of Python writes, of what it is given.
 #[track_caller]
 pub fn python(script: &str, given: &[u8]) -> Vec<u8> {
-    run(Command::new("python3").arg("-c").arg(format!("{PRELUDE}\n{script}")), given)
+    run(Command::new(PYTHON).arg("-c").arg(format!("{PRELUDE}\n{script}")), given)
 }
 
 /// The same as JSON.

@@ -377,7 +377,7 @@ async fn acknowledged_bytes_survive_being_killed_and_others_leave_nothing() {
     assert_is_image(&app, &path, &photo).await;
     run(&app, TIME_PASSES).await;
     wait_until("the sweeper removes the rest", async || count(&app, CHUNKS).await == 0).await;
-    assert_eq!(objects(&app).await, before + 2, "the image's alone");
+    assert_eq!(objects(&app).await, before + 3, "the image's alone: raw, original and one master");
     head(&app, &abandoned).await.expect(404);
 }
 

@@ -11,6 +11,8 @@ use crate::{
     store::tests::{bucket, plant},
 };
 
+/// Masters of each rung are a kind of their own.
+const KINDS: usize = Kind::ALL.len();
 const DAY_SECS: u64 = 24 * 60 * 60;
 const MEND: Mode = Mode::Mend { force: 0 };
 
@@ -53,13 +55,13 @@ async fn what_has_its_row_is_left_and_what_has_none_goes_when_it_is_old() {
         // Within the grace period nothing happens.
         let young = bench.reconciler.run(bench.now, MEND).await.unwrap();
         assert!(young.is_clean(), "{young:?}");
-        assert_eq!(young.found.kinds.iter().map(|kind| kind.young).collect::<Vec<_>>(), [tally(1); 3]);
+        assert_eq!(young.found.kinds.iter().map(|kind| kind.young).collect::<Vec<_>>(), [tally(1); KINDS]);
         assert_eq!(bench.objects().await, &kept | &orphans);
 
         let report = bench.reconcile(MEND).await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(keys(&report.found.orphans), orphans);
-        for (kind, matched) in report.found.kinds.iter().zip([4, 3, 3]) {
+        for (kind, matched) in report.found.kinds.iter().zip([4, 3, 0, 0, 0, 3]) {
             assert_eq!(
                 (kind.matched, kind.deleted, kind.young),
                 (tally(matched), tally(1), tally(0)),
@@ -128,7 +130,10 @@ async fn a_lost_object_is_reported_with_whose_it_was_and_nothing_is_deleted_for_
                 missing(Kind::Raw, &no_raw, alice(), image),
             ];
             assert_eq!(report.found.missing_objects.listed, expected);
-            assert_eq!(report.found.kinds.iter().map(|kind| kind.missing).collect::<Vec<_>>(), [1, 1, 0]);
+            assert_eq!(
+                report.found.kinds.iter().map(|kind| kind.missing).collect::<Vec<_>>(),
+                [1, 1, 0, 0, 0, 0]
+            );
             assert_eq!((bench.rows().await, bench.objects().await), (rows.clone(), objects.clone()));
         }
     }
@@ -178,7 +183,7 @@ async fn another_ledger_than_the_buckets_deletes_nothing_unless_told_how_much() 
     for ledger_has_rows in [false, true] {
         let bench = Bench::distrustful().await;
         let orphans = bench.orphans().await;
-        let mut disagreements = 3;
+        let mut disagreements = u64::try_from(KINDS).unwrap();
         if ledger_has_rows {
             // Of another bucket.
             bench.live(&alice(), Has::Nothing).await;
@@ -224,14 +229,14 @@ async fn few_of_many_are_left_too_when_they_are_more_than_a_number() {
     }
     bench.orphans().await;
     let kept = bench.objects().await;
-    let refusal = Refusal::Orphans { orphans: 3, max_orphans: 2 };
+    let refusal = Refusal::Orphans { orphans: u64::try_from(KINDS).unwrap(), max_orphans: 2 };
     for force in [0, 2] {
         let report = bench.reconcile(Mode::Mend { force }).await;
         assert_eq!((report.refusal, report.swept), (Some(refusal), None));
     }
     assert_eq!(bench.objects().await, kept);
-    assert!(bench.reconcile(Mode::Mend { force: 3 }).await.is_clean());
-    assert_eq!(bench.objects().await.len(), kept.len() - 3);
+    assert!(bench.reconcile(Mode::Mend { force: u64::try_from(KINDS).unwrap() }).await.is_clean());
+    assert_eq!(bench.objects().await.len(), kept.len() - KINDS);
 }
 
 #[tokio::test]
@@ -279,8 +284,11 @@ async fn no_more_is_deleted_than_was_judged() {
     let bench = Bench::new().await;
     bench.orphans().await;
     let found = bench.reconciler.walk(bench.later, Some(1)).await.unwrap();
-    assert_eq!((found.orphans(), found.failed.count()), (3, 2));
-    assert_eq!(bench.objects().await.len(), 2);
+    assert_eq!(
+        (found.orphans(), found.failed.count()),
+        (u64::try_from(KINDS).unwrap(), u64::try_from(KINDS).unwrap() - 1)
+    );
+    assert_eq!(bench.objects().await.len(), KINDS - 1);
 }
 
 #[tokio::test]
