@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import subprocess
 import tempfile
 import time
@@ -61,15 +60,18 @@ class Contender:
         self.connection = self.another_connection()
 
     def another_connection(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
 
     def ask(self, method, path, body=None, headers=None, connection=None):
         connection = connection or self.connection
-        connection.request(method, path, body, self.headers | (headers or {}))
-        response = connection.getresponse()
+        try:
+            connection.request(method, path, body, self.headers | (headers or {}))
+            response = connection.getresponse()
+        except ConnectionError:
+            # The server has closed it, having been asked nothing for a while; the next request opens it again.
+            connection.close()
+            connection.request(method, path, body, self.headers | (headers or {}))
+            response = connection.getresponse()
         answer = response.read()
         if response.status >= 300:
             text = " ".join(answer.decode(errors="replace").split())

@@ -55,9 +55,9 @@ class Judge:
             source = os.path.join(self.folder, "source.png")
             whole.save(source, compress_level=1)
             resize = ["-colorspace", "RGB", "-filter", "Lanczos", "-resize", f"{size[0]}x{size[1]}!"]
-            subprocess.run(
-                ["convert", source, *resize, "-colorspace", "sRGB", "-depth", "8", f"PNG24:{linear}"], check=True
-            )
+            # Some versions cut to 8 bits where they should round; 256 levels are rounded to by all.
+            save = ["-colorspace", "sRGB", "+dither", "-posterize", "256", "-depth", "8", f"PNG24:{linear}"]
+            subprocess.run(["convert", source, *resize, *save], check=True)
             whole.resize(size, Image.LANCZOS).save(stored)
         return linear, stored
 

@@ -19,6 +19,7 @@ const server = createServer(async (request, response) => {
         response.writeHead(500).end(String(error));
     }
 });
+server.keepAliveTimeout = 0;
 server.listen(0, "127.0.0.1", () => {
     const { sharp: version, vips } = sharp.versions;
     console.log(JSON.stringify({ port: server.address().port, version, vips, threads: sharp.concurrency() }));
