@@ -20,6 +20,10 @@ class Refused(Exception):
     """The server does not make this variant; its own words say why."""
 
 
+class DoesNotStart(SystemExit):
+    """What the server said instead of starting."""
+
+
 class Contender:
     """A running server. Each runs as its project starts it: no setting but where to listen and what to serve."""
 
@@ -53,7 +57,7 @@ class Contender:
             if found := re.search(pattern, self.said(), re.MULTILINE):
                 return found[1]
             time.sleep(0.05)
-        raise SystemExit(f"benches/renders: {self.name} does not start:\n{self.said()}")
+        raise DoesNotStart(f"benches/renders: {self.name} does not start:\n{self.said()}")
 
     def connect(self, port):
         self.port = int(port)
@@ -74,8 +78,10 @@ class Contender:
             response = connection.getresponse()
         answer = response.read()
         if response.status >= 300:
-            text = " ".join(answer.decode(errors="replace").split())
-            raise Refused(f"{response.status} {text[:160]}")
+            text = answer.decode(errors="replace")
+            if "json" in (response.headers["Content-Type"] or ""):
+                text = json.loads(text)["detail"]
+            raise Refused(f"{response.status}: {' '.join(text.split())[:160]}")
         return response, answer
 
     def render(self, photo, width, format, connection=None):
@@ -134,10 +140,6 @@ class Pinhole(Contender):
         self.headers = {"Authorization": f"Bearer {json.loads(session)['token']}"}
         self.images = {}
         self.upload_ms = {}
-
-    def unknown_settings(self):
-        found = re.search(r"ignored, since they name no setting.*: (PINHOLE_.*)", self.said())
-        return found[1] if found else ""
 
     def take_in(self, photo):
         with open(photo.path, "rb") as file:

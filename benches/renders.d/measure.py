@@ -13,7 +13,7 @@ import time
 from PIL import Image
 
 import tables
-from contenders import RUNNING, Oximg, Pinhole, Refused, Sharp
+from contenders import RUNNING, DoesNotStart, Oximg, Pinhole, Refused, Sharp
 from quality import Judge
 from tables import MASTER, ORIGINAL, Cell, Photo, label, megapixels, say
 
@@ -49,6 +49,7 @@ class Bench:
         self.given = given
         self.folder = folder
         self.has_masters = True
+        self.no_masters = NO_MASTERS
 
     def start(self, name):
         """A fresh process of one contender."""
@@ -57,17 +58,18 @@ class Bench:
             return Sharp(given.sharp, given.photos, self.folder)
         if name == "oximg":
             return Oximg(given.oximg, given.photos, self.folder)
-        return Pinhole(name, given.pinhole, NO_MASTERS if name == ORIGINAL else {}, self.folder)
+        return Pinhole(name, given.pinhole, self.no_masters if name == ORIGINAL else {}, self.folder)
 
     def start_all(self, photos):
         """One process of each; pinhole's have taken the photos in."""
-        original = self.start(ORIGINAL)
-        contenders = [original]
-        if unknown := original.unknown_settings():
-            say(f"This pinhole has no masters (it ignores {unknown}): measured from the original alone")
-            self.has_masters = False
-        else:
-            contenders.append(self.start(MASTER))
+        try:
+            contenders = [self.start(ORIGINAL), self.start(MASTER)]
+        except DoesNotStart as said:
+            if "unknown field" not in str(said):
+                raise
+            say("This pinhole knows no masters: measured from the original alone")
+            self.has_masters, self.no_masters = False, {}
+            contenders = [self.start(ORIGINAL)]
         for contender in contenders:
             for photo in photos:
                 take_in(contender, photo)
@@ -196,7 +198,7 @@ def run(bench, photos, cells):
 
     for (name, why), refused in refusals.items():
         what = ", ".join(sorted({f"{cell.photo.kind} → {cell.format}" for cell in refused}))
-        print(f"\nLeft out: {name} refuses {what} ({why}).")
+        print(f"\nLeft out: {name} refuses {what} ({why.rstrip('.')}).")
 
     tables.print_uploads(photos, uploads)
     if memory:
