@@ -182,8 +182,7 @@ def run(bench, photos, cells):
     say("Measuring memory")
     memory = list(bench.memory(photos))
 
-    with open(given.header, encoding="utf-8") as header:
-        print("```\n" + header.read().rstrip())
+    print("```\n" + given.header)
     print(
         f"sharp       {sharp['version']}, libvips {sharp['vips']}, {sharp['threads']} thread(s) a picture, as it chooses here"
     )
