@@ -13,6 +13,7 @@ mod files;
 mod hostile;
 mod idempotency;
 mod jpegs;
+mod masters;
 mod options;
 mod pictures;
 mod readme;
