@@ -36,7 +36,7 @@ fn form_of(boundary: &str, parts: &[(&str, &[u8])]) -> Sent {
 
 /// A post that is small to send and takes seconds to verify.
 fn slow_post() -> Sent {
-    let image = files::black_png(5000, 5000);
+    let image = files::black_png(2500, 2500);
     let mut parts: Vec<(&str, &[u8])> = vec![("visibility", b"private")];
     parts.extend([("images", &image[..]); 3]);
     form_of("slow", &parts)
@@ -403,7 +403,7 @@ async fn a_crash_bars_a_key_for_its_lease_alone() {
 #[tokio::test]
 async fn a_request_is_given_up_before_its_lease_ends() {
     let app = TestApp::start_with(&[("PINHOLE_IDEMPOTENCY__LEASE_SECS", "1")]);
-    let image = files::black_png(5000, 5000);
+    let image = files::black_png(2500, 2500);
     let mut parts: Vec<(&str, &[u8])> = vec![("visibility", b"private")];
     parts.extend([("images", &image[..]); 20]);
     let reply = send(&app, "/v1/posts", KEY, &form_of("a", &parts)).await;
