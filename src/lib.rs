@@ -11,9 +11,9 @@
 //! | [`app`] | everything shared, built once and passed explicitly |
 //! | [`error`] | what went wrong inside becomes what the outside is told |
 //! | [`identity`] | who asks: a user by token, a service by key, or nobody |
-//! | [`ingest`] | the one way in: sniff, strip, decode, hash, publish |
+//! | [`ingest`] | the one way in: sniff, strip, decode, make masters, hash, publish |
 //! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling |
-//! | [`variants`] | renditions, each made once |
+//! | [`variants`] | renditions, each made once, from an original or a master of it |
 //! | [`store`] | the private bucket, and the embedded one of `dev` |
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
 //! | [`access`] | who may see an image: pure |
@@ -37,10 +37,10 @@
 //!    ever holds the right to write under a published key.
 //! 4. Narrowing (less visible, deleted, held) steps the image's epoch in the same transaction, so that
 //!    every link dies with it (`tests/it/access.rs`).
-//! 5. Every object in the bucket has a row that was written before it and is removed after it, the
-//!    pieces of resumable uploads included, or lies where a client may still write and is cleared when
-//!    he cannot; one enum, [`store::Object`], owns every object's name (`tests/it/durability.rs`,
-//!    `tests/it/ways_in.rs`, `tests/it/tus.rs`).
+//! 5. Every object in the bucket has a row that was written before it and is removed after it, masters
+//!    and the pieces of resumable uploads included, or lies where a client may still write and is
+//!    cleared when he cannot; one enum, [`store::Object`], owns every object's name
+//!    (`tests/it/durability.rs`, `tests/it/ways_in.rs`, `tests/it/tus.rs`, `tests/it/masters.rs`).
 //! 6. Every queue, body, cache, pixel buffer and loop is bounded by a named value with a unit.
 //! 7. A panic or a hostile file costs one request, never a worker, a lock or the process.
 //! 8. Purposes never mix: a link, a user's token and a service key can never stand in for each other.
@@ -60,6 +60,11 @@
 //!   lies in the bucket that no listing shows; a writer whom everybody has given up hurts nobody, since
 //!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
 //!   read once and published under another key anyway.
+//! * Every row's object exists, but for masters: they can be made again, so an absent one is no loss.
+//!   Which of them a variant is made of is said by the ledger's row and the options, never by what lies
+//!   in the bucket: else one URL would mean other bytes before and after.
+//! * Pictures become smaller in linear light; against a reference in linear light that is 20 points of
+//!   SSIMULACRA2 on a photograph full of fine detail (`benches/README.md`).
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
 //!   quarter. `raw` is streamed, without `ETag` and ranges.
 
