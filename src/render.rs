@@ -47,8 +47,8 @@ pub use watermark::{Watermark, WatermarkError, WatermarkSettings};
 
 /// The bounds that keep one picture from costing more than its share.
 ///
-/// Decoding holds at most about 10 bytes for each of a source's pixels at once (a progressive JPEG's
-/// coefficients and a 16-bit PNG 8, an AVIF of more than 8 bits 10), resizing with transparency 8
+/// Decoding holds at most about 10 bytes for each of a source's pixels at once (a 16-bit PNG 8, a
+/// progressive JPEG 9 or, of inks, 12, an AVIF of more than 8 bits 10), resizing with transparency 8
 /// more. Filters hold at most about 16 bytes for each of the answer's pixels. Of an animation three
 /// canvases are held, whatever its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,7 @@ pub(super) mod described;
 /// Converts from the colours that `profile` (ICC) describes to sRGB, in place.
 ///
 /// A profile that cannot be read, or does not describe such pixels, is ignored: the picture is
-/// then shown as if it were sRGB, which is what browsers do. CMYK profiles are among these, since
-/// the decoder has turned CMYK into RGB already.
+/// then shown as if it were sRGB, which is what browsers do.
 pub(super) fn to_srgb(pixels: &mut Pixels, profile: &[u8]) {
     let Ok(profile) = ColorProfile::new_from_slice(profile) else {
         return;
@@ -22,7 +21,37 @@ pub(super) fn to_srgb(pixels: &mut Pixels, profile: &[u8]) {
     };
 }
 
-/// The same for what is still of sixteen bits; grey becomes red, green and blue before.
+/// Converts inks (cyan, magenta, yellow, black; 255 is all of one) to sRGB, from pixels of four bytes
+/// into pixels of three.
+///
+/// Without a profile that describes inks they are taken for perfect ones: each lets through what it is
+/// not there to hold back, and black holds back all.
+pub(super) fn inks_to_srgb(inks: &[u8], profile: Option<&[u8]>, rgb: &mut [u8]) {
+    if profile.and_then(|profile| convert_inks(inks, profile, rgb)).is_some() {
+        return;
+    }
+    for ([inks @ .., black], rgb) in inks.as_chunks::<4>().0.iter().zip(rgb.as_chunks_mut::<3>().0) {
+        *rgb = inks.map(|ink| {
+            let light = u32::from(255 - ink) * u32::from(255 - black);
+            u8::try_from((light + 127) / 255).unwrap_or(u8::MAX)
+        });
+    }
+}
+
+/// `None` when the profile does not fit.
+fn convert_inks(inks: &[u8], profile: &[u8], rgb: &mut [u8]) -> Option<()> {
+    let profile = ColorProfile::new_from_slice(profile).ok()?;
+    if profile.color_space != DataColorSpace::Cmyk {
+        return None;
+    }
+    let srgb = ColorProfile::new_srgb();
+    // Four channels are laid out alike, whatever they are.
+    let transform =
+        profile.create_transform_8bit(Layout::Rgba, &srgb, Layout::Rgb, TransformOptions::default());
+    transform.ok()?.transform(inks, rgb).ok()
+}
+
+/// [`to_srgb`] for what is still of sixteen bits; grey becomes red, green and blue before.
 ///
 /// A steep curve spreads a few of eight bits' levels over half the range, so that conversion comes
 /// before the other eight are dropped. It is done at full size, for sources that few have.

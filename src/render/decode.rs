@@ -2,17 +2,18 @@
 
 use std::io::Cursor;
 
-use image::codecs::{gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
+use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{
     AnimationDecoder, ColorType, DynamicImage, Frames, ImageDecoder, ImageResult, RgbImage, RgbaImage,
 };
 
-use self::avif::AvifDecoder;
+use self::{avif::AvifDecoder, jpeg::JpegDecoder};
 use super::colour::{self, described};
 use super::{Format, Limits, RenderError, Size};
 
 mod avif;
+mod jpeg;
 
 /// How much a PNG may make its decoder hold besides pixels, in bytes: one row, and the colour
 /// profile, which is compressed and could otherwise inflate to a thousand times its size.
@@ -115,7 +116,7 @@ pub(super) fn transposes(orientation: Orientation) -> bool {
 
 fn decoder<'a>(bytes: &'a [u8], format: Format) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
     Ok(match format {
-        Format::Jpeg => Box::new(JpegDecoder::new(Cursor::new(bytes))?),
+        Format::Jpeg => Box::new(JpegDecoder::new(bytes)?),
         Format::Png => Box::new(png(bytes)?),
         Format::Webp => Box::new(WebPDecoder::new(Cursor::new(bytes))?),
         Format::Gif => Box::new(GifDecoder::new(Cursor::new(bytes))?),

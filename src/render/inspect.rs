@@ -95,21 +95,21 @@ pub enum Rejected {
 }
 
 /// Looks an upload over: its structure and size first, before any pixel buffer exists, and then
-/// a full decode of everything in it.
+/// a full decode of everything that [`super::strip()`] leaves of it.
 ///
-/// The walk over the structure does what the decoders leave undone. The JPEG decoder fills in
-/// grey where a file is cut short; the WebP decoder knows no limits, and believes each frame's
-/// own header about how much memory it takes.
+/// The walk over the structure does what the decoders leave undone. The JPEG decoders know no
+/// bound of their scans; the WebP decoder knows no limits, and believes each frame's own header
+/// about how much memory it takes.
 pub fn inspect(source: &[u8], format: Format, limits: &Limits) -> Result<Inspected, Rejected> {
     let walked = strip::walk(source, format).map_err(|fault| Rejected::by_structure(fault, format))?;
     check_bounds(&walked, limits)?;
 
-    let opened = Source::open(source, format, limits).map_err(|e| decoding(e, format))?;
+    let opened = Source::open(&walked.bytes, format, limits).map_err(|e| decoding(e, format))?;
     let upright = opened.upright_size();
     let pixels = opened.pixels().map_err(|e| decoding(e, format))?;
     let frames = walked.animation.map_or(1, |animation| animation.frames);
     if walked.animation.is_some() {
-        let decoded = count_frames(source, format).map_err(|e| verdict(e, format))?;
+        let decoded = count_frames(&walked.bytes, format).map_err(|e| verdict(e, format))?;
         if decoded != frames {
             return Err(Rejected::Undecodable { format, source: None });
         }

@@ -62,6 +62,17 @@ pub(super) fn jpeg(image: &RgbImage, progressive: bool) -> Vec<u8> {
     bytes
 }
 
+/// A sequential one whose colours are in scans of their own.
+pub(super) fn jpeg_apart(image: &RgbImage) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 95);
+    encoder.set_optimized_huffman_tables(true); // makes it write one scan for each
+    let side = |side| u16::try_from(side).unwrap();
+    let (width, height) = (side(image.width()), side(image.height()));
+    encoder.encode(image, width, height, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
+}
+
 /// `jpeg` with segments put in right after its start.
 pub(super) fn jpeg_with(jpeg: &[u8], segments: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = jpeg[..2].to_vec();

@@ -19,6 +19,7 @@ mod reader;
 mod webp;
 
 pub(super) use avif::{Picture as AvifPicture, picture as avif_picture};
+pub(super) use jpeg::{Coding as JpegCoding, END as JPEG_END, coding as jpeg_coding};
 
 /// What is wrong with a file's structure. The text reads on from "the file is refused: …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +58,8 @@ pub(super) struct Animation {
 /// Removes everything but the coded picture, its colour profile and its orientation.
 ///
 /// The pixels decode exactly as before. Anything behind the picture's end is dropped; a file
-/// that does not reach its end is an error.
+/// that does not reach its end is an error, save for a JPEG that ends in coded data: whether all of
+/// that is there, [`super::inspect()`] finds out.
 pub fn strip(source: &Bytes, format: Format) -> Result<Bytes, StripError> {
     let stripped = walk(source, format)?.bytes;
     // Most files that were clean stay the very same buffer.

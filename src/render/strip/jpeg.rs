@@ -1,9 +1,13 @@
 //! The JPEG walker (ITU-T T.81, annex B): markers, segments, and the coded data between them.
 
+use self::scan::{Frame, Scans};
 use super::reader::Reader;
 use super::{Size, StripError, Walked, exif};
 
-const PROGRESSIVE: u8 = 0xC2; // SOF2
+mod scan;
+
+pub(in crate::render) use self::scan::Coding;
+
 const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;
 const SOS: u8 = 0xDA;
@@ -12,13 +16,16 @@ const APP1: u8 = 0xE1;
 const APP2: u8 = 0xE2;
 const APP14: u8 = 0xEE;
 
-/// Ten scans are usual. A scan costs a walk over all coefficients, however few bytes it has.
-const MAX_SCANS: u32 = 100;
+/// How every file ends that [`walk`] has written.
+pub(in crate::render) const END: [u8; 2] = [0xFF, EOI];
+
 /// The JFIF header up to, and without, the size of its thumbnail.
 const JFIF_LEN: usize = 12;
 /// The Adobe segment as specified; what follows in a longer one is nobody's business.
 const ADOBE_LEN: usize = 12;
 
+/// A file may lack its last marker, as long as it ends in coded data. Whether that data is all there
+/// is for decoding to find out.
 pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     let mut input = Reader::new(source);
     if input.array()? != [0xFF, SOI] {
@@ -28,9 +35,10 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     let mut jfif = None;
     let mut orientation = None;
     let mut body = Vec::with_capacity(source.len());
-    let mut frame = None::<Frame>;
-    let mut scans = 0_u32;
-    loop {
+    let mut scans = None::<Scans>;
+    // Tables behind the last scan are for none.
+    let mut end = 0;
+    while end == 0 || !input.is_empty() {
         let marker = marker(&mut input)?;
         if marker == EOI {
             break;
@@ -47,11 +55,11 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
             APP14 if payload.starts_with(b"Adobe") && payload.len() >= ADOBE_LEN => {
                 segment(&mut body, marker, &[&payload[..ADOBE_LEN]]);
             }
-            // Every other application segment, and comments.
-            0xE0..=0xEF | 0xFE => {}
+            // Every other application segment, comments, and DNL, which can only repeat the height.
+            0xE0..=0xEF | 0xFE | 0xDC => {}
             // SOF0–SOF2: baseline, extended and progressive, all Huffman-coded.
             0xC0..=0xC2 => {
-                if frame.replace(Frame::read(marker, payload)?).is_some() {
+                if scans.replace(Scans::of(Frame::read(marker, payload)?)).is_some() {
                     return Err(StripError::Malformed("it has two frame headers"));
                 }
                 segment(&mut body, marker, &[payload]);
@@ -60,25 +68,24 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
             0xC3 | 0xC5..=0xC7 | 0xC9..=0xCF => {
                 return Err(StripError::Unsupported("it is coded in a way that is not in use"));
             }
-            // DHT, DQT, DNL, DRI.
-            0xC4 | 0xDB..=0xDD => segment(&mut body, marker, &[payload]),
+            // DHT, DQT, DRI.
+            0xC4 | 0xDB | 0xDD => segment(&mut body, marker, &[payload]),
             SOS => {
-                check_scan(frame.as_ref(), payload)?;
-                if scans == MAX_SCANS {
-                    return Err(StripError::Unsupported("it has more scans than any picture needs"));
-                }
+                let scans = scans.as_mut();
+                let scans = scans.ok_or(StripError::Malformed("a scan comes before its frame header"))?;
                 segment(&mut body, marker, &[payload]);
-                body.extend(entropy_coded(&mut input)?);
-                scans += 1;
+                let (data, coded) = entropy_coded(&mut input);
+                scans.add(payload, coded)?;
+                body.extend(data);
+                end = body.len();
             }
             _ => {
                 return Err(StripError::Malformed("it has a marker that does not belong"));
             }
         }
     }
-    let (Some(frame), 1..) = (frame, scans) else {
-        return Err(StripError::Malformed("it holds no picture"));
-    };
+    body.truncate(end);
+    let canvas = scans.ok_or(StripError::Malformed("it holds no picture"))?.finish()?;
 
     let mut bytes = Vec::with_capacity(body.len() + 64);
     bytes.extend([0xFF, SOI]);
@@ -89,19 +96,33 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
         segment(&mut bytes, APP1, &[exif::PREFIX, &exif::minimal(orientation)]);
     }
     bytes.append(&mut body);
-    bytes.extend([0xFF, EOI]);
-    Ok(Walked { bytes, canvas: frame.size, animation: None })
+    bytes.extend(END);
+    Ok(Walked { bytes, canvas, animation: None })
 }
 
-/// The next marker's code. Any number of 0xFF may precede it as fill (B.1.1.2).
-fn marker(input: &mut Reader<'_>) -> Result<u8, StripError> {
-    if input.byte()? != 0xFF {
-        return Err(StripError::Malformed("a marker is missing"));
-    }
+/// How a picture is coded, by its headers.
+pub(in crate::render) fn coding(file: &[u8]) -> Result<Coding, StripError> {
+    let mut input = Reader::new(file.get(2..).ok_or(StripError::Truncated)?);
+    let mut frame = None;
     loop {
-        match input.byte()? {
-            0xFF => {}
-            code => return Ok(code),
+        let marker = marker(&mut input)?;
+        let payload = payload(&mut input)?;
+        match (marker, frame) {
+            (0xC0..=0xC2, None) => frame = Some((marker, payload)),
+            (SOS, Some((marker, frame))) => return Coding::read(marker, frame, payload),
+            _ => {}
+        }
+    }
+}
+
+/// The next marker's code. Any number of 0xFF may precede it as fill (B.1.1.2); whatever else does is
+/// passed over, as by everybody who shows pictures.
+fn marker(input: &mut Reader<'_>) -> Result<u8, StripError> {
+    let mut last = 0;
+    loop {
+        match (last, input.byte()?) {
+            (0xFF, code @ 0x01..=0xFE) => return Ok(code),
+            (_, byte) => last = byte,
         }
     }
 }
@@ -122,56 +143,26 @@ fn segment(out: &mut Vec<u8>, marker: u8, parts: &[&[u8]]) {
     out.extend(parts.concat());
 }
 
-/// What a frame header (B.2.2) says that matters here.
-struct Frame {
-    size: Size,
-    components: u8,
-    sequential: bool,
-}
-
-impl Frame {
-    fn read(marker: u8, payload: &[u8]) -> Result<Frame, StripError> {
-        let mut input = Reader::new(payload);
-        let _precision = input.byte()?;
-        let height = u32::from(input.be16()?);
-        let width = u32::from(input.be16()?);
-        if width == 0 || height == 0 {
-            return Err(StripError::Malformed("its picture has no size"));
-        }
-        Ok(Frame {
-            size: Size { width, height },
-            components: input.byte()?,
-            sequential: marker != PROGRESSIVE,
-        })
-    }
-}
-
-/// Refuses what the decoder shows wrong without an error: a sequential picture whose components
-/// come in scans of their own, as of zune-jpeg 0.5.15 (zune-image issue 422; mended upstream in
-/// pull request 421, so this can go once a release has it).
-fn check_scan(frame: Option<&Frame>, payload: &[u8]) -> Result<(), StripError> {
-    let Some(frame) = frame else {
-        return Err(StripError::Malformed("a scan comes before its frame header"));
-    };
-    let components = Reader::new(payload).byte()?;
-    if frame.sequential && components != frame.components {
-        return Err(StripError::Unsupported("its colours are coded apart"));
-    }
-    Ok(())
-}
-
-/// Coded data up to the marker that ends it. Inside, 0xFF is followed by zero (a plain 0xFF) or
-/// a restart marker; fill before the ending marker is left for [`marker`] to skip.
-fn entropy_coded<'a>(input: &mut Reader<'a>) -> Result<&'a [u8], StripError> {
+/// Coded data up to the marker that ends it, or up to the end of a file without one; and how many of
+/// its bytes hold code. Inside, 0xFF is followed by zero (a plain 0xFF) or a restart marker; fill
+/// before the ending marker is left for [`marker`] to skip.
+fn entropy_coded<'a>(input: &mut Reader<'a>) -> (&'a [u8], usize) {
     let data = input.rest();
-    let mut at = 0;
-    loop {
-        at += data[at..].iter().position(|byte| *byte == 0xFF).ok_or(StripError::Truncated)?;
+    let (mut at, mut coded) = (0, 0);
+    let end = loop {
+        let plain = data[at..].iter().position(|byte| *byte == 0xFF).unwrap_or(data.len() - at);
+        (at, coded) = (at + plain, coded + plain);
         let fill = data[at..].iter().take_while(|byte| **byte == 0xFF).count();
         match data.get(at + fill) {
-            Some(0x00 | 0xD0..=0xD7) => at += fill + 1,
-            Some(_) => return input.take(at),
-            None => return Err(StripError::Truncated),
+            Some(0x00) => (at, coded) = (at + fill + 1, coded + 1),
+            Some(0xD0..=0xD7) => at += fill + 1,
+            Some(_) => break at,
+            None => {
+                *input = Reader::new(&[]);
+                return (&data[..at], coded);
+            }
         }
-    }
+    };
+    *input = Reader::new(&data[end..]);
+    (&data[..end], coded)
 }

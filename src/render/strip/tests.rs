@@ -35,6 +35,7 @@ fn clean() -> Vec<(&'static str, Format, Vec<u8>)> {
     vec![
         ("baseline", Format::Jpeg, samples::jpeg(&rgb, false)),
         ("progressive", Format::Jpeg, samples::jpeg(&rgb, true)),
+        ("apart", Format::Jpeg, samples::jpeg_apart(&rgb)),
         ("png", Format::Png, samples::png(&picture.clone().into(), None)),
         ("apng", Format::Png, samples::animated_png(&frames)),
         ("lossy", Format::Webp, samples::webp(&picture, false)),
@@ -203,12 +204,35 @@ fn avif_items_lose_their_names_and_nothing_moves() {
 
 #[test]
 fn every_truncation_is_refused() {
-    for (name, format, source) in clean() {
+    // Only decoding tells whether a JPEG's data is all there: it is cut beside `inspect`.
+    for (name, format, source) in clean().into_iter().filter(|(_, format, _)| *format != Format::Jpeg) {
         for cut in 0..source.len() {
             let cut_short = &source[..cut];
             assert!(stripped(cut_short, format).is_err(), "{name} cut at {cut}");
             let found = inspect(cut_short, format, &Limits::default());
             assert!(found.is_err(), "{name} cut at {cut}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_around_a_jpegs_data_is_put_right() {
+    for progressive in [false, true] {
+        let jpeg = samples::jpeg(&samples::quadrants(40, 24), progressive);
+        let (first, end) = (2, jpeg.len() - 2);
+        let marker = |code| jpeg.windows(2).position(|w| w == [0xFF, code]).unwrap();
+        let at = |at, bytes: &[u8]| [&jpeg[..at], bytes, &jpeg[at..]].concat();
+        for (what, source) in [
+            ("no end", jpeg[..end].to_vec()),
+            ("half an end", jpeg[..=end].to_vec()),
+            ("something in front of a marker", at(first, b"\0\xFF\0rubbish")),
+            ("fill in front of a marker", at(first, &[0xFF; 5])),
+            ("fill in front of the end", at(end, &[0xFF; 5])),
+            ("the height once more", at(end, b"\xFF\xDC\0\x04\0\x18")),
+            ("tables for nothing", at(end, &jpeg[marker(0xC4)..marker(0xDA)])),
+            ("something behind the end", [&jpeg[..], b"rubbish"].concat()),
+        ] {
+            assert_eq!(stripped(&source, Format::Jpeg).unwrap(), jpeg, "{what}");
         }
     }
 }
@@ -221,6 +245,14 @@ fn lying_structures_are_refused() {
     let frame = jpeg[sof..sof + 19].to_vec();
     two_frames.splice(sof..sof, frame);
     assert!(stripped(&two_frames, Format::Jpeg).is_err());
+
+    let mut unknown = jpeg.clone();
+    unknown[jpeg.windows(2).position(|w| w == [0xFF, 0xDA]).unwrap() + 5] ^= 0x40;
+    assert!(stripped(&unknown, Format::Jpeg).is_err());
+    // One scan of a progressive picture is where it was cut.
+    let mosaic = samples::jpeg(&samples::quadrants(16, 8), true);
+    let second = mosaic.windows(2).enumerate().filter(|(_, w)| *w == [0xFF, 0xDA]).nth(1).unwrap().0;
+    assert_eq!(stripped(&mosaic[..second], Format::Jpeg).unwrap_err(), StripError::Truncated);
 
     let png = samples::png(&samples::gradient(8, 8).into(), None);
     let mut bad_sum = png.clone();
@@ -257,7 +289,7 @@ fn restart_markers_and_stuffing_are_data() {
 proptest! {
     #[test]
     fn corrupted_files_never_panic(
-        pick in 0usize..14,
+        pick in 0usize..15,
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let (_, format, mut source) = clean().into_iter().chain(chatty()).nth(pick).unwrap();
