@@ -12,6 +12,7 @@ mod durability;
 mod files;
 mod hostile;
 mod idempotency;
+mod jpegs;
 mod options;
 mod pictures;
 mod readme;

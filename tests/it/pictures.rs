@@ -255,31 +255,6 @@ put(saved(seen, 'PNG'))";
 }
 
 #[tokio::test]
-async fn ink_becomes_light() {
-    let app = TestApp::start();
-    let pillow =
-        referee::python(&format!("{PATCHED}put(saved(picture.convert('CMYK'), 'JPEG', quality=97))"), b"");
-    let magick = referee::convert(
-        &["png:-", "-colorspace", "CMYK", "-quality", "97", "jpeg:-"],
-        &referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b""),
-    );
-    let inks = referee::python(&format!("{PATCHED}put(picture.convert('CMYK').tobytes())"), b"");
-    let mut ycck = Vec::new();
-    jpeg_encoder::Encoder::new(&mut ycck, 97)
-        .encode(&inks, 48, 32, jpeg_encoder::ColorType::CmykAsYcck)
-        .unwrap();
-    for (what, file) in [("Pillow's CMYK", pillow), ("ImageMagick's CMYK", magick), ("YCCK", ycck)] {
-        // Without a profile, what is let through: 255 − ink, black over all.
-        let convert = "from PIL import ImageChops
-c, m, y, k = Image.open(io.BytesIO(given)).convert('CMYK').split()
-light = lambda ink: ImageChops.multiply(ImageChops.invert(ink), ImageChops.invert(k))
-put(saved(Image.merge('RGB', [light(c), light(m), light(y)]), 'PNG'))";
-        let expected = referee::frames(&referee::python(convert, &file), &PATCHES);
-        assert_colours(&app, what, file, &expected, 8).await;
-    }
-}
-
-#[tokio::test]
 async fn every_kind_of_png_is_what_imagemagick_and_pillow_see() {
     let app = TestApp::start();
     let patches = referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b"");

@@ -1,4 +1,4 @@
-//! Pillow and `ImageMagick`: they make the files that tests send in, and say what is in the answers.
+//! Pillow, `ImageMagick` and others: they make the files that tests send in, and say what is in the answers.
 //!
 //! What they make is judged by what the formats say, never by what pinhole answered before.
 
@@ -36,6 +36,20 @@ pub fn ask(script: &str, given: &[u8]) -> Value {
 #[track_caller]
 pub fn convert(arguments: &[&str], given: &[u8]) -> Vec<u8> {
     run(Command::new("convert").args(arguments), given)
+}
+
+/// What `cjpeg` of libjpeg makes of a PPM; `scans` is its list of them, its own where that is empty.
+#[track_caller]
+pub fn cjpeg(arguments: &[&str], scans: &str, ppm: &[u8]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("scans");
+    std::fs::write(&list, scans).unwrap();
+    let mut command = Command::new("cjpeg");
+    command.args(["-quality", "90"]).args(arguments);
+    if !scans.is_empty() {
+        command.arg("-scans").arg(&list);
+    }
+    run(&mut command, ppm)
 }
 
 #[track_caller]
