@@ -1,13 +1,14 @@
 //! JPEG, of which there are more kinds than any decoder likes: all that is sound is taken and shown as
 //! libjpeg shows it, and nothing that lacks a part.
 
+use jpeg_encoder::ColorType::{Cmyk, CmykAsYcck};
+
 use crate::{
     referee,
     support::{TestApp, jpeg},
 };
 
-/// What every pixel of [`busy`] may be off, decoded by another program: its tables and its ways to
-/// enlarge colours differ.
+/// What a value may be off of what another decoder makes of it: each rounds in its own way.
 const TOLERANCE: u8 = 6;
 
 /// A CMYK profile, from Debian's package libgs-common.
@@ -126,12 +127,12 @@ async fn what_libjpeg_forgives_is_taken() {
     assert_eq!(shown(&app, lower).await.len(), 64 * 16 * 3);
 }
 
-/// What a file of inks is made of: it, and a change to it.
+/// What a script makes of `picture`, given a profile.
 fn inked(script: &str, profile: &[u8]) -> Vec<u8> {
     referee::python(&format!("{BUSY}{script}"), profile)
 }
 
-/// The same inks in other codings.
+/// Inks, 77 × 53, in every way to code them.
 fn inks_coded(inks: &[u8], profile: Option<&[u8]>) -> Vec<(&'static str, Vec<u8>)> {
     let encoded = |colours, apart, progressive| {
         let mut file = Vec::new();
@@ -144,7 +145,6 @@ fn inks_coded(inks: &[u8], profile: Option<&[u8]>) -> Vec<(&'static str, Vec<u8>
         encoder.encode(inks, 77, 53, colours).unwrap();
         file
     };
-    use jpeg_encoder::ColorType::{Cmyk, CmykAsYcck};
     vec![
         ("CMYK", encoded(Cmyk, false, false)),
         ("YCCK", encoded(CmykAsYcck, false, false)),
@@ -194,9 +194,9 @@ profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.info['icc_profile']))
 seen = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile('sRGB'), outputMode='RGB', renderingIntent=1)
 put(seen.tobytes())";
     let saved = "put(saved(inks, 'JPEG', quality=97, icc_profile=given))";
-    let pillow_s = ("Pillow's CMYK", inked(&format!("{separate}{saved}"), &profile));
+    let file = ("Pillow's CMYK", inked(&format!("{separate}{saved}"), &profile));
     let inks = inked(&format!("{separate}put(inks.tobytes())"), &profile);
-    for (what, file) in [pillow_s].into_iter().chain(inks_coded(&inks, Some(&profile))) {
+    for (what, file) in [file].into_iter().chain(inks_coded(&inks, Some(&profile))) {
         let expected = referee::python(by_profile, &file);
         assert_shown(&app, what, file, &expected).await;
     }

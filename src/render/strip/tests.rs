@@ -204,13 +204,11 @@ fn avif_items_lose_their_names_and_nothing_moves() {
 
 #[test]
 fn every_truncation_is_refused() {
-    for (name, format, source) in clean() {
-        // Of a JPEG nothing is missing without its last marker, and what is missing before that only
-        // decoding tells.
-        let is_jpeg = format == Format::Jpeg;
-        for cut in 0..source.len() - if is_jpeg { 2 } else { 0 } {
+    // Only decoding tells whether a JPEG's data is all there: it is cut beside `inspect`.
+    for (name, format, source) in clean().into_iter().filter(|(_, format, _)| *format != Format::Jpeg) {
+        for cut in 0..source.len() {
             let cut_short = &source[..cut];
-            assert!(is_jpeg || stripped(cut_short, format).is_err(), "{name} cut at {cut}");
+            assert!(stripped(cut_short, format).is_err(), "{name} cut at {cut}");
             let found = inspect(cut_short, format, &Limits::default());
             assert!(found.is_err(), "{name} cut at {cut}: {found:?}");
         }
@@ -222,6 +220,7 @@ fn what_is_wrong_around_a_jpegs_data_is_put_right() {
     for progressive in [false, true] {
         let jpeg = samples::jpeg(&samples::quadrants(40, 24), progressive);
         let (first, end) = (2, jpeg.len() - 2);
+        let marker = |code| jpeg.windows(2).position(|w| w == [0xFF, code]).unwrap();
         let at = |at, bytes: &[u8]| [&jpeg[..at], bytes, &jpeg[at..]].concat();
         for (what, source) in [
             ("no end", jpeg[..end].to_vec()),
@@ -230,10 +229,7 @@ fn what_is_wrong_around_a_jpegs_data_is_put_right() {
             ("fill in front of a marker", at(first, &[0xFF; 5])),
             ("fill in front of the end", at(end, &[0xFF; 5])),
             ("the height once more", at(end, b"\xFF\xDC\0\x04\0\x18")),
-            (
-                "tables for nothing",
-                at(end, &jpeg[first..jpeg.windows(2).position(|w| w[1] == 0xC4).unwrap()]),
-            ),
+            ("tables for nothing", at(end, &jpeg[marker(0xC4)..marker(0xDA)])),
             ("something behind the end", [&jpeg[..], b"rubbish"].concat()),
         ] {
             assert_eq!(stripped(&source, Format::Jpeg).unwrap(), jpeg, "{what}");
@@ -250,10 +246,6 @@ fn lying_structures_are_refused() {
     two_frames.splice(sof..sof, frame);
     assert!(stripped(&two_frames, Format::Jpeg).is_err());
 
-    // Less data than any picture of that size has.
-    let mut larger = jpeg.clone();
-    larger[sof + 5] = 0x40;
-    assert_eq!(stripped(&larger, Format::Jpeg).unwrap_err(), StripError::Truncated);
     let mut unknown = jpeg.clone();
     unknown[jpeg.windows(2).position(|w| w == [0xFF, 0xDA]).unwrap() + 5] ^= 0x40;
     assert!(stripped(&unknown, Format::Jpeg).is_err());

@@ -98,7 +98,8 @@ impl Scans {
             .collect::<Result<Vec<u8>, _>>()?;
         let [first, _last, bits] = input.array()?;
         let progressive = self.frame.progressive;
-        let begins = !progressive || (first == 0 && bits >> 4 == 0);
+        // Of the first coefficients, which are the blocks' means.
+        let (begins, refines) = (first == 0 && bits >> 4 == 0, first == 0 && bits >> 4 != 0);
         let mut blocks = 0;
         for id in &ids {
             let component = self.frame.components.iter_mut().find(|component| component.id == *id);
@@ -106,7 +107,7 @@ impl Scans {
             if component.begun && !progressive {
                 return Err(StripError::Malformed("it has a colour twice"));
             }
-            component.begun |= begins;
+            component.begun |= begins || !progressive;
             let sampling = component.sampling;
             if ids.len() == 1 && !progressive && !self.frame.is_counted_right(sampling) {
                 return Err(StripError::Unsupported("its colours are coded apart in an unusual way"));
@@ -114,15 +115,9 @@ impl Scans {
             blocks += self.frame.blocks(sampling, ids.len() == 1);
         }
 
-        // A sequential block has two codes at least; a progressive one has a code where it begins, and
-        // a bit, which is no code that decoding could miss, where its mean is refined.
-        let fewest = match (progressive, first) {
-            (false, _) => 2,
-            (true, 0) => 1,
-            (true, _) => 0,
-        };
+        // Where code is missing, decoding fails. But a mean is refined by a plain bit.
         let bits = u64::try_from(coded).unwrap_or(u64::MAX).saturating_mul(8);
-        if bits < blocks * fewest { Err(StripError::Truncated) } else { Ok(()) }
+        if progressive && refines && bits < blocks { Err(StripError::Truncated) } else { Ok(()) }
     }
 
     /// The size of what is now a picture.
@@ -145,7 +140,7 @@ pub(in crate::render) enum Coding {
     /// From top to bottom, once.
     Sequential,
     /// So that zune-jpeg 0.5.15 shows another picture without a word: each colour from top to bottom,
-    /// but not all of them in one scan (its issues 419 and 422); or the first colour coarser than
+    /// but not all of them in one scan (zune-image issues 419 and 422); or the first colour coarser than
     /// another.
     Unusual,
     /// Ever finer.
