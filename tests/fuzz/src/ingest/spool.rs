@@ -1,0 +1,1 @@
+../../../../src/ingest/spool.rs

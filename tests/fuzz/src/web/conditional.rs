@@ -1,0 +1,1 @@
+../../../../src/web/conditional.rs
