@@ -57,6 +57,11 @@ impl Permit {
         self.published.format
     }
 
+    /// Whether its original is an animation.
+    pub fn moves(&self) -> bool {
+        self.published.moves
+    }
+
     /// Where the right came from.
     pub fn basis(&self) -> Basis {
         self.basis

@@ -21,7 +21,7 @@ use crate::{
     metrics::Metrics,
     render::{Catalogue, Limits},
     store::{Store, StoreError},
-    variants::Variants,
+    variants::{self, Variants},
     work::Sweeper,
 };
 
@@ -79,12 +79,17 @@ impl App {
             max_frames: config.upload.max_frames,
             max_output_side: config.transform.max_side,
             max_output_pixels: config.transform.max_pixels,
+            max_avif_pixels: config.transform.max_avif_pixels,
         };
         let work = config.work.clone();
         let variants = Variants::new(
             store.clone(),
-            Gate::new(one_a_core(work.renders), work.renders_waiting),
-            Gate::new(work.fetches, work.fetches_waiting),
+            variants::Gates {
+                renders: Gate::new(one_a_core(work.renders), work.renders_waiting),
+                background: (work.background_renders > 0)
+                    .then(|| Gate::new(work.background_renders, work.background_waiting)),
+                fetches: Gate::new(work.fetches, work.fetches_waiting),
+            },
             limits,
             config.upload.max_bytes,
             config.cache.memory_bytes,

@@ -60,6 +60,9 @@
 //!   lies in the bucket that no listing shows; a writer whom everybody has given up hurts nobody, since
 //!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
 //!   read once and published under another key anyway.
+//! * AVIF is written by rav1e, which is Rust and needs nothing but cargo, rather than by a C library that
+//!   would be some ten times as fast. So `format=auto` never lets anybody wait for it: it is made
+//!   behind a first answer in another format (`variants/background.rs`).
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
 //!   quarter. `raw` is streamed, without `ETag` and ranges.
 

@@ -2,6 +2,8 @@
 //!
 //! Every way in takes a [`Permit`], and the permit alone knows where the original lies.
 
+mod background;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -14,9 +16,12 @@ use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+pub use self::background::Freshness;
+
+use self::background::Background;
 use crate::{
     access::Permit,
-    gate::{Gate, GateError},
+    gate::{Gate, GateError, Pass},
     id::{BlobKey, ImageId},
     metrics::Metrics,
     render::{self, Format, Limits, Plan, RenderError},
@@ -79,11 +84,25 @@ pub enum VariantError {
     Render(#[from] RenderError),
 }
 
+type Key = (ImageId, What);
+
 /// The cache of renditions and what fills it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Variants {
-    cache: Cache<(ImageId, What), Arc<Variant>>,
+    cache: Cache<Key, Arc<Variant>>,
     source: Arc<Source>,
+    background: Background,
+}
+
+/// What bounds the work of [`Variants`].
+#[derive(Clone, Debug)]
+pub struct Gates {
+    /// Renders that somebody waits for.
+    pub renders: Gate,
+    /// Renders that nobody waits for; none are made without it.
+    pub background: Option<Gate>,
+    /// Originals read from the bucket.
+    pub fetches: Gate,
 }
 
 #[derive(Debug)]
@@ -97,11 +116,10 @@ struct Source {
 }
 
 impl Variants {
-    /// A cache of at most `memory_bytes`; `renders` and `fetches` bound what fills it.
+    /// A cache of at most `memory_bytes`; `gates` bound what fills it.
     pub fn new(
         store: Store,
-        renders: Gate,
-        fetches: Gate,
+        gates: Gates,
         limits: Limits,
         max_original_bytes: u64,
         memory_bytes: u64,
@@ -114,10 +132,10 @@ impl Variants {
             })
             .support_invalidation_closures()
             .build();
-        Self {
-            cache,
-            source: Arc::new(Source { store, renders, fetches, limits, max_original_bytes, metrics }),
-        }
+        let Gates { renders, background, fetches } = gates;
+        let background = Background::new(background, metrics.clone());
+        let source = Source { store, renders, fetches, limits, max_original_bytes, metrics };
+        Self { cache, source: Arc::new(source), background }
     }
 
     /// One rendition of the permitted image. Requests for the same one that come meanwhile share the work.
@@ -132,7 +150,7 @@ impl Variants {
         let flight = tokio::spawn(async move {
             let mut tier = Tier::Memory;
             let fill = async {
-                let (variant, made_by) = source.make(&blob, format, what).await?;
+                let (variant, made_by) = source.make(&blob, format, what, None).await?;
                 tier = made_by;
                 Ok::<_, VariantError>(Arc::new(variant))
             };
@@ -150,26 +168,38 @@ impl Variants {
 }
 
 impl Source {
+    /// Fetches and renders. `background` is the pass of a render that nobody waits for: it takes no
+    /// other place.
     async fn make(
         &self,
         blob: &BlobKey,
         format: Format,
         what: What,
+        background: Option<Pass>,
     ) -> Result<(Variant, Tier), VariantError> {
-        let fetching = self.fetches.enter().await?;
+        let fetching = match &background {
+            None => Some(self.fetches.enter().await?),
+            Some(_) => None,
+        };
         let object = Object::original(blob, format.content_type());
         let original = self.store.get(&object, self.max_original_bytes).await?;
         let What::Rendered(plan) = what else {
             return Ok((Variant::new(original, format), Tier::Bucket));
         };
         // No core waits for the bucket; and no more originals wait for a core than may be fetched.
-        let pass = self.renders.enter().await?;
+        let is_awaited = background.is_none();
+        let pass = match background {
+            None => self.renders.enter().await?,
+            Some(pass) => pass,
+        };
         drop(fetching);
         let limits = self.limits;
         let started = Instant::now();
         let rendered = pass.run(move || render::render(&original, format, &plan, &limits)).await??;
         let took = started.elapsed();
-        self.metrics.rendered(took);
+        if is_awaited {
+            self.metrics.rendered(took);
+        }
         Ok((Variant::new(rendered.bytes.into(), rendered.format), Tier::Render(took)))
     }
 }

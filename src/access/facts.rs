@@ -34,12 +34,14 @@ pub struct Facts {
 pub struct Published {
     pub(super) blob: BlobKey,
     pub(super) format: Format,
+    pub(super) moves: bool,
 }
 
 impl Published {
-    /// Seals the key of the objects in the bucket and the format that ingest verified.
-    pub fn new(blob: BlobKey, format: Format) -> Self {
-        Self { blob, format }
+    /// Seals the key of the objects in the bucket, the format that ingest verified, and whether it found
+    /// more than one frame.
+    pub fn new(blob: BlobKey, format: Format, moves: bool) -> Self {
+        Self { blob, format, moves }
     }
 }
 

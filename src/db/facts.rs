@@ -8,13 +8,13 @@ use crate::{
 };
 
 /// The columns of [`Facts`], then whether the viewer follows the owner.
-type FactsTuple = (String, String, String, i64, bool, bool, i64, Option<i64>, String, String, bool);
+type FactsTuple = (String, String, String, i64, bool, bool, i64, Option<i64>, String, String, bool, bool);
 
 macro_rules! select_facts {
     ($where:literal) => {
         concat!(
             "SELECT i.id, i.owner_id, i.state, i.epoch, i.held, u.erased_at IS NOT NULL, i.audience, i.deadline,
-                    i.blob_key, b.content_type,
+                    i.blob_key, b.content_type, b.frames > 1,
                     EXISTS (SELECT 1 FROM follows f WHERE f.follower_id = $2 AND f.followee_id = i.owner_id)
              FROM images i JOIN users u ON u.id = i.owner_id JOIN blobs b ON b.key = i.blob_key WHERE ",
             $where
@@ -53,8 +53,20 @@ pub async fn of_images(
 }
 
 fn read_facts(row: FactsTuple) -> Result<(Facts, bool), DbError> {
-    let (id, owner, state, epoch, held, owner_erased, audience, deadline_micros, blob, content_type, follows) =
-        row;
+    let (
+        id,
+        owner,
+        state,
+        epoch,
+        held,
+        owner_erased,
+        audience,
+        deadline_micros,
+        blob,
+        content_type,
+        moves,
+        follows,
+    ) = row;
     let facts = Facts {
         image: parsed("image id", &id, ImageId::parse)?,
         owner: parsed("user id", &owner, UserId::parse)?,
@@ -67,6 +79,7 @@ fn read_facts(row: FactsTuple) -> Result<(Facts, bool), DbError> {
         published: Published::new(
             parsed("blob key", &blob, BlobKey::parse)?,
             parsed("content type", &content_type, Format::from_content_type)?,
+            moves,
         ),
     };
     Ok((facts, follows))
