@@ -57,6 +57,11 @@ impl Permit {
         self.published.format
     }
 
+    /// Whether its original is an animation.
+    pub fn moves(&self) -> bool {
+        self.published.moves
+    }
+
     /// The size of its original, upright.
     pub fn size(&self) -> Size {
         self.published.size

@@ -79,10 +79,13 @@ impl App {
             max_frames: config.upload.max_frames,
             max_output_side: config.transform.max_side,
             max_output_pixels: config.transform.max_pixels,
+            max_avif_pixels: config.transform.max_avif_pixels,
         };
         let work = config.work.clone();
         let bounds = variants::Bounds {
             renders: Gate::new(one_a_core(work.renders), work.renders_waiting),
+            background: (work.background_renders > 0)
+                .then(|| Gate::new(work.background_renders, work.background_waiting)),
             fetches: Gate::new(work.fetches, work.fetches_waiting),
             limits,
             max_original_bytes: config.upload.max_bytes,

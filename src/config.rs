@@ -179,6 +179,7 @@ impl Config {
             (upload.max_pixels > 0, "upload.max_pixels", "must be at least 1"),
             (self.masters.are_sound(), "masters.sides", masters::RULE),
             (transform.max_pixels > 0, "transform.max_pixels", "must be at least 1"),
+            (transform.max_avif_pixels > 0, "transform.max_avif_pixels", "must be at least 1"),
             (transform.max_side > 0, "transform.max_side", "must be at least 1"),
             (
                 self.sweep.grace_secs >= sweep::MIN_GRACE_SECS,

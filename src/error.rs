@@ -333,6 +333,7 @@ impl From<&RenderError> for Error {
     fn from(error: &RenderError) -> Self {
         match error {
             RenderError::OutputTooLarge { .. }
+            | RenderError::AvifTooLarge { .. }
             | RenderError::NothingLeft(_)
             | RenderError::AnimationTooLarge { .. } => Self::bad_request("bad_options", sentence(&error)),
             _ => Self::internal(error),

@@ -46,6 +46,12 @@ impl Gate {
         drop(self.places.acquire_many(self.size).await);
     }
 
+    /// Waits until all who wait for a turn now have had it, and takes none.
+    pub async fn quiet(&self) {
+        // Turns are given in the order in which they were asked for.
+        drop(self.running.acquire().await);
+    }
+
     /// Waits for a turn; refused at once when the queue is full.
     pub async fn enter(&self) -> Result<Pass, GateError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Full)?;
@@ -112,6 +118,29 @@ mod tests {
         while gate.enter().await.is_err() {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn it_is_quiet_when_who_waited_has_had_his_turn() {
+        let gate = Gate::new(1, 1);
+        let first = gate.enter().await;
+        let second = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.enter().await }
+        });
+        tokio::task::yield_now().await;
+        let quiet = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.quiet().await }
+        });
+        tokio::task::yield_now().await;
+        drop(first);
+        let Ok(Ok(second)) = second.await else { unreachable!("it is his turn") };
+        tokio::task::yield_now().await;
+        assert!(!quiet.is_finished());
+        drop(second);
+        assert!(quiet.await.is_ok());
+        assert!(gate.enter().await.is_ok(), "it took no place");
     }
 
     #[tokio::test]

@@ -65,6 +65,9 @@
 //!   in the bucket: else one URL would mean other bytes before and after.
 //! * Pictures become smaller in linear light; against a reference in linear light that is 20 points of
 //!   SSIMULACRA2 on a photograph full of fine detail (`benches/README.md`).
+//! * AVIF is written by rav1e, which is Rust and needs nothing but cargo, rather than by a C library that
+//!   would be some ten times as fast. So `format=auto` never lets anybody wait for it: it is made
+//!   behind a first answer in another format (`variants/background.rs`).
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
 //!   quarter. `raw` is streamed, without `ETag` and ranges.
 

@@ -20,6 +20,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     hits: Family<TierLabels, Counter>,
     renders: Histogram,
+    background: Family<BehindLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,6 +34,22 @@ struct TierLabels {
     tier: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BehindLabels {
+    outcome: &'static str,
+}
+
+/// What became of a render that nobody waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// It was made, or somebody else had made it.
+    Made,
+    /// It failed.
+    Failed,
+    /// Too many waited already.
+    Shed,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("pinhole");
@@ -41,8 +58,18 @@ impl Default for Metrics {
         let hits = Family::default();
         registry.register("images_served", "Images served, by where the bytes came from", hits.clone());
         let renders = Histogram::new(exponential_buckets(0.001, 2.0, 14));
-        registry.register("render_seconds", "Seconds that a render took", renders.clone());
-        Self { registry: Arc::new(registry), requests, hits, renders }
+        registry.register(
+            "render_seconds",
+            "Seconds that a render took which somebody waited for",
+            renders.clone(),
+        );
+        let background = Family::default();
+        registry.register(
+            "background_renders",
+            "Renders that nobody waited for, by what became of them",
+            background.clone(),
+        );
+        Self { registry: Arc::new(registry), requests, hits, renders, background }
     }
 }
 
@@ -57,9 +84,19 @@ impl Metrics {
         self.hits.get_or_create(&TierLabels { tier }).inc();
     }
 
-    /// A variant was rendered.
+    /// A variant was rendered while somebody waited.
     pub fn rendered(&self, took: Duration) {
         self.renders.observe(took.as_secs_f64());
+    }
+
+    /// A render that nobody waited for came to its end.
+    pub fn made_behind(&self, outcome: Behind) {
+        let outcome = match outcome {
+            Behind::Made => "made",
+            Behind::Failed => "failed",
+            Behind::Shed => "shed",
+        };
+        self.background.get_or_create(&BehindLabels { outcome }).inc();
     }
 
     /// Everything, as text.

@@ -71,6 +71,8 @@ pub struct Limits {
     pub max_output_side: u32,
     /// The largest answer, in pixels.
     pub max_output_pixels: u64,
+    /// The largest answer in AVIF, in pixels: each takes ten times as long as one of WebP.
+    pub max_avif_pixels: u64,
 }
 
 impl Default for Limits {
@@ -82,6 +84,7 @@ impl Default for Limits {
             max_frames: 2_000,
             max_output_side: MAX_SIDE,
             max_output_pixels: u64::from(MAX_SIDE) * u64::from(MAX_SIDE),
+            max_avif_pixels: 10_000_000,
         }
     }
 }
@@ -113,6 +116,16 @@ pub enum RenderError {
     /// The answer would be larger than [`Limits`] allow; the options or their absence ask for it.
     #[error("an answer of {width}×{height} pixels is larger than allowed; ask for a smaller width or height")]
     OutputTooLarge {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// The answer would be larger than [`Limits::max_avif_pixels`].
+    #[error(
+        "an AVIF of {width}×{height} pixels is larger than allowed; ask for a smaller width or height, or for another format"
+    )]
+    AvifTooLarge {
         /// Pixels.
         width: u32,
         /// Pixels.
@@ -176,13 +189,14 @@ fn render_still(
     let source = decode::Source::open(source, format, limits)?;
     let whole = original.unwrap_or(source.upright_size());
     let mut layout = geometry::layout(whole, plan)?;
-    check_output(layout.output(), limits)?;
+    check_output(layout.output(), plan, limits)?;
 
     let look = source.look.clone();
     let pixels = source.pixels()?;
+    let plan = &*plan.for_alpha(matches!(pixels, decode::Pixels::Rgba(_)));
     if content::decides(plan) {
         layout = content::layout(&pixels, &look, whole, plan)?;
-        check_output(layout.output(), limits)?;
+        check_output(layout.output(), plan, limits)?;
     }
     let size = layout.output();
     let pixels = transform::transform(pixels, &look, whole, &layout, plan)?;
@@ -206,11 +220,11 @@ fn render_animation(
     let opened = decode::Source::open(source, format, limits)?;
     let whole = opened.upright_size();
     let mut layout = geometry::layout(whole, plan)?;
-    check_output(layout.output(), limits)?;
+    check_output(layout.output(), plan, limits)?;
     let look = opened.look.clone();
     if content::decides(plan) {
         layout = content::layout(&opened.pixels()?, &look, whole, plan)?;
-        check_output(layout.output(), limits)?;
+        check_output(layout.output(), plan, limits)?;
     }
     let size = layout.output();
     if size.pixels().saturating_mul(animation.frames.into()) > limits.max_animation_pixels {
@@ -229,10 +243,13 @@ fn render_animation(
     Ok(Rendered { bytes: encoder.finish()?, format: target, width: size.width, height: size.height })
 }
 
-fn check_output(size: Size, limits: &Limits) -> Result<(), RenderError> {
-    let longest = size.width.max(size.height);
-    if longest > limits.max_output_side || size.pixels() > limits.max_output_pixels {
-        return Err(RenderError::OutputTooLarge { width: size.width, height: size.height });
+fn check_output(size: Size, plan: &Plan, limits: &Limits) -> Result<(), RenderError> {
+    let Size { width, height } = size;
+    if width.max(height) > limits.max_output_side || size.pixels() > limits.max_output_pixels {
+        return Err(RenderError::OutputTooLarge { width, height });
+    }
+    if plan.format == Format::Avif && size.pixels() > limits.max_avif_pixels {
+        return Err(RenderError::AvifTooLarge { width, height });
     }
     Ok(())
 }

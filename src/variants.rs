@@ -3,6 +3,7 @@
 //!
 //! Every way in takes a [`Permit`], and the permit alone knows where the original lies.
 
+mod background;
 mod master;
 
 use std::{
@@ -17,6 +18,9 @@ use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+pub use self::background::Freshness;
+
+use self::background::Background;
 use crate::{
     access::Permit,
     db::Db,
@@ -86,11 +90,14 @@ pub enum VariantError {
     Shared(Arc<VariantError>),
 }
 
+type Key = (ImageId, What);
+
 /// The cache of renditions and what fills it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Variants {
-    cache: Cache<(ImageId, What), Arc<Variant>>,
+    cache: Cache<Key, Arc<Variant>>,
     source: Arc<Source>,
+    background: Background,
 }
 
 #[derive(Debug)]
@@ -113,11 +120,24 @@ struct Original {
     masters: Masters,
 }
 
+impl Original {
+    fn of(permit: &Permit) -> Self {
+        Self {
+            blob: permit.blob().clone(),
+            format: permit.format(),
+            size: permit.size(),
+            masters: permit.masters().clone(),
+        }
+    }
+}
+
 /// What bounds the making of renditions.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Pictures rendered at once.
+    /// Renders that somebody waits for.
     pub renders: Gate,
+    /// Renders that nobody waits for; none are made without it.
+    pub background: Option<Gate>,
     /// Sources read from the bucket at once.
     pub fetches: Gate,
     /// What one picture may cost.
@@ -133,7 +153,8 @@ pub struct Bounds {
 impl Variants {
     /// An empty cache, and what fills it.
     pub fn new(db: Db, store: Store, bounds: Bounds, metrics: Metrics) -> Self {
-        let Bounds { renders, fetches, limits, max_original_bytes, memory_bytes, write_secs } = bounds;
+        let Bounds { renders, background, fetches, limits, max_original_bytes, memory_bytes, write_secs } =
+            bounds;
         let cache = Cache::builder()
             .max_capacity(memory_bytes)
             .weigher(|_, variant: &Arc<Variant>| {
@@ -141,18 +162,17 @@ impl Variants {
             })
             .support_invalidation_closures()
             .build();
-        Self {
-            cache,
-            source: Arc::new(Source {
-                store,
-                renders,
-                fetches,
-                limits,
-                max_original_bytes,
-                masters: master::Maker::new(db, write_secs),
-                metrics,
-            }),
-        }
+        let background = Background::new(background, metrics.clone());
+        let source = Source {
+            store,
+            renders,
+            fetches,
+            limits,
+            max_original_bytes,
+            masters: master::Maker::new(db, write_secs),
+            metrics,
+        };
+        Self { cache, source: Arc::new(source), background }
     }
 
     /// One rendition of the permitted image. Requests for the same one that come meanwhile share the work.
@@ -162,17 +182,12 @@ impl Variants {
             return Ok((variant, Tier::Memory));
         }
         let (cache, source) = (self.cache.clone(), Arc::clone(&self.source));
-        let original = Original {
-            blob: permit.blob().clone(),
-            format: permit.format(),
-            size: permit.size(),
-            masters: permit.masters().clone(),
-        };
+        let original = Original::of(permit);
         // A task of its own: what was begun is finished and kept, even when all who asked have hung up.
         let flight = tokio::spawn(async move {
             let mut tier = Tier::Memory;
             let fill = async {
-                let (variant, made_by) = source.make(&original, what).await?;
+                let (variant, made_by) = source.make(&original, what, None).await?;
                 tier = made_by;
                 Ok::<_, VariantError>(Arc::new(variant))
             };
@@ -190,7 +205,14 @@ impl Variants {
 }
 
 impl Source {
-    async fn make(&self, original: &Original, what: What) -> Result<(Variant, Tier), VariantError> {
+    /// Fetches and renders. `background` is the pass of a render that nobody waits for: it takes no
+    /// other place.
+    async fn make(
+        &self,
+        original: &Original,
+        what: What,
+        background: Option<Pass>,
+    ) -> Result<(Variant, Tier), VariantError> {
         let What::Rendered(plan) = what else {
             let fetching = self.fetches.enter().await?;
             let bytes = self.original(original).await?;
@@ -198,20 +220,29 @@ impl Source {
             return Ok((Variant::new(bytes, original.format), Tier::Bucket));
         };
         let limits = self.limits;
+        let is_awaited = background.is_none();
         let (rendered, took) = if let Some(rung) = original.masters.fit_for(original.size, &plan) {
             let (format, size) = (original.masters.format(), original.size);
             let master = self.master(original, rung).await?;
-            let pass = self.renders.enter().await?;
+            let pass = match background {
+                None => self.renders.enter().await?,
+                Some(pass) => pass,
+            };
             let started = Instant::now();
             let render = move || render::render_from_master(&master, format, size, &plan, &limits);
             (pass.run(render).await??, started.elapsed())
         } else {
             let format = original.format;
-            let (source, pass) = self.original_with_a_turn(original).await?;
+            let (source, pass) = match background {
+                None => self.original_with_a_turn(original).await?,
+                Some(pass) => (self.original(original).await?, pass),
+            };
             let started = Instant::now();
             (pass.run(move || render::render(&source, format, &plan, &limits)).await??, started.elapsed())
         };
-        self.metrics.rendered(took);
+        if is_awaited {
+            self.metrics.rendered(took);
+        }
         Ok((Variant::new(rendered.bytes.into(), rendered.format), Tier::Render(took)))
     }
 

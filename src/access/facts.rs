@@ -34,15 +34,16 @@ pub struct Facts {
 pub struct Published {
     pub(super) blob: BlobKey,
     pub(super) format: Format,
+    pub(super) moves: bool,
     pub(super) size: Size,
     pub(super) masters: Masters,
 }
 
 impl Published {
-    /// Seals the key of the objects in the bucket, the format and the upright size that ingest verified,
-    /// and which masters there are beside them.
-    pub fn new(blob: BlobKey, format: Format, size: Size, masters: Masters) -> Self {
-        Self { blob, format, size, masters }
+    /// Seals the key of the objects in the bucket, the format that ingest verified, whether it found more
+    /// than one frame, the upright size, and which masters there are beside the original.
+    pub fn new(blob: BlobKey, format: Format, moves: bool, size: Size, masters: Masters) -> Self {
+        Self { blob, format, moves, size, masters }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Transform {
     pub max_side: u32,
     /// The most pixels that are ever rendered.
     pub max_pixels: u64,
+    /// The most pixels that are ever rendered as AVIF, which takes ten times as long as WebP.
+    pub max_avif_pixels: u64,
     /// Option strings by name.
     pub presets: Presets,
     /// Pictures to lay over others, by name.
@@ -33,6 +35,7 @@ impl Default for Transform {
             widths: vec![64, 128, 256, 320, 400, 640, 800, 960, 1200, 1600, 1920, 2400],
             max_side: 16_384,
             max_pixels: 40_000_000,
+            max_avif_pixels: 10_000_000,
             presets: Presets::new(),
             watermarks: Watermarks::new(),
         }
@@ -64,6 +67,8 @@ pub struct Cache {
     pub edge_ttl_secs: u64,
     /// Seconds that a cache may show a stale public image while it asks again.
     pub stale_while_revalidate_secs: u64,
+    /// Seconds that anybody may keep what `format=auto` answers while something better is being made.
+    pub interim_ttl_secs: u64,
 }
 
 impl Default for Cache {
@@ -73,6 +78,7 @@ impl Default for Cache {
             browser_ttl_secs: 60,
             edge_ttl_secs: 60,
             stale_while_revalidate_secs: 10,
+            interim_ttl_secs: 5,
         }
     }
 }

@@ -10,6 +10,10 @@ pub struct Work {
     pub renders: usize,
     /// Renders that may wait; more are shed with 503.
     pub renders_waiting: usize,
+    /// Renders at once that nobody waits for: the AVIFs of `format=auto`; 0 means that none are made.
+    pub background_renders: usize,
+    /// Such renders that may wait; more are left for a later request to ask for.
+    pub background_waiting: usize,
     /// Uploads verified at once; 0 means one for each core.
     pub ingests: usize,
     /// Uploads that may wait for that.
@@ -35,6 +39,8 @@ impl Default for Work {
         Self {
             renders: 0,
             renders_waiting: 64,
+            background_renders: 1,
+            background_waiting: 64,
             ingests: 0,
             ingests_waiting: 64,
             fetches: 16,

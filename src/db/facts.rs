@@ -9,13 +9,13 @@ use crate::{
 
 /// The columns of [`Facts`], then whether the viewer follows the owner.
 type FactsTuple =
-    (String, String, String, i64, bool, bool, i64, Option<i64>, String, String, i64, i64, String, bool);
+    (String, String, String, i64, bool, bool, i64, Option<i64>, String, String, bool, i64, i64, String, bool);
 
 macro_rules! select_facts {
     ($where:literal) => {
         concat!(
             "SELECT i.id, i.owner_id, i.state, i.epoch, i.held, u.erased_at IS NOT NULL, i.audience, i.deadline,
-                    i.blob_key, b.content_type, b.width, b.height, b.masters,
+                    i.blob_key, b.content_type, b.frames > 1, b.width, b.height, b.masters,
                     EXISTS (SELECT 1 FROM follows f WHERE f.follower_id = $2 AND f.followee_id = i.owner_id)
              FROM images i JOIN users u ON u.id = i.owner_id JOIN blobs b ON b.key = i.blob_key WHERE ",
             $where
@@ -65,6 +65,7 @@ fn read_facts(row: FactsTuple) -> Result<(Facts, bool), DbError> {
         deadline_micros,
         blob,
         content_type,
+        moves,
         width,
         height,
         masters,
@@ -83,6 +84,7 @@ fn read_facts(row: FactsTuple) -> Result<(Facts, bool), DbError> {
         published: Published::new(
             parsed("blob key", &blob, BlobKey::parse)?,
             parsed("content type", &content_type, Format::from_content_type)?,
+            moves,
             Size { width: side(width)?, height: side(height)? },
             parsed("masters", &masters, Masters::parse)?,
         ),

@@ -10,11 +10,12 @@ use self::{gif::Gif, webp_animation::WebpAnimation};
 use super::decode::Pixels;
 use super::{Format, RenderError, Size};
 
+mod avif;
 mod changes;
 mod gif;
 mod webp_animation;
 
-/// From this quality on, colour keeps its full resolution in JPEG: who asks for so much sees
+/// From this quality on, colour keeps its full resolution in JPEG and AVIF: who asks for so much sees
 /// the difference at edges. Below it, a quarter of the colour saves a third of the bytes.
 const FULL_CHROMA_QUALITY: u8 = 90;
 
@@ -36,8 +37,8 @@ pub(super) fn encode(pixels: &Pixels, format: Format, quality: u8) -> Result<Vec
     match format {
         Format::Jpeg => jpeg(pixels, quality),
         Format::Png => png(pixels),
-        // Nothing asks for AVIF: `Plan` answers in formats that are written.
-        Format::Webp | Format::Avif => webp(pixels, quality, WEBP_METHOD),
+        Format::Webp => webp(pixels, quality, WEBP_METHOD),
+        Format::Avif => avif::avif(pixels, quality),
         Format::Gif => {
             let mut still = Gif::new(pixels.size(), 1)?;
             still.push(pixels.clone().into_rgba(), 0)?;

@@ -13,7 +13,7 @@ pub enum Format {
     Webp,
     /// GIF (87a and 89a), animated or not.
     Gif,
-    /// AVIF (AV1 Image File Format 1.1), still. It is read, and not written yet.
+    /// AVIF (AV1 Image File Format 1.1), still.
     Avif,
 }
 
@@ -79,16 +79,6 @@ impl Format {
             Format::Gif => "gif",
             Format::Avif => "avif",
         }
-    }
-
-    /// Whether answers come in this format.
-    pub fn is_written(self) -> bool {
-        !matches!(self, Format::Avif)
-    }
-
-    /// Whether a source in this format can be an animation.
-    pub fn may_move(self) -> bool {
-        !matches!(self, Format::Jpeg | Format::Avif)
     }
 
     /// Whether an answer in this format can be an animation. Animated PNGs are read but not

@@ -166,7 +166,7 @@ mod tests {
         let Ok(Rendition::Variant(options)) = Rendition::parse(options, &Catalogue::default()) else {
             unreachable!("{options}")
         };
-        options.plan(Format::Jpeg, Accepts::default())
+        options.plan(Format::Jpeg, false, Accepts::default())
     }
 
     #[test]

@@ -261,7 +261,7 @@ pub(super) fn gif_with(gif: &[u8], blocks: &[Vec<u8>]) -> Vec<u8> {
 
 // AVIF
 
-/// 17 × 9 with alpha, as libavif 0.11 writes it: nothing here writes AVIF.
+/// 17 × 9 with alpha, as libavif 0.11 writes it.
 pub(super) fn avif() -> Vec<u8> {
     const FILE: &str = "\
      AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAGNbWV0YQAAAAAAAAAoaGRscgAAAAAAAAAAcGljdAAAAA\

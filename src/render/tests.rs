@@ -10,7 +10,8 @@ use super::*;
 
 fn plan(options: &str, source: Format) -> Plan {
     match Rendition::parse(options, &Catalogue::default()).unwrap() {
-        Rendition::Variant(options) => options.plan(source, Accepts::default()),
+        // What a still picture is, the file says once more.
+        Rendition::Variant(options) => options.plan(source, true, Accepts::default()),
         other => unreachable!("{options} is {other:?}"),
     }
 }
@@ -23,9 +24,18 @@ fn made(source: &[u8], format: Format, options: &str) -> Rendered {
 fn seen(source: &[u8], format: Format, options: &str) -> RgbaImage {
     let rendered = made(source, format, options);
     assert_eq!(Format::sniff(&rendered.bytes), Some(rendered.format));
-    let picture = image::load_from_memory(&rendered.bytes).unwrap().into_rgba8();
+    let picture = decoded(&rendered.bytes);
     assert_eq!(picture.dimensions(), (rendered.width, rendered.height));
     picture
+}
+
+/// What is in a file: by somebody else's decoder, as far as there is one here.
+fn decoded(file: &[u8]) -> RgbaImage {
+    if Format::sniff(file) == Some(Format::Avif) {
+        let source = decode::Source::open(file, Format::Avif, &Limits::default()).unwrap();
+        return source.pixels().unwrap().into_rgba();
+    }
+    image::load_from_memory(file).unwrap().into_rgba8()
 }
 
 #[track_caller]
@@ -195,10 +205,55 @@ fn a_grey_profile_is_followed() {
 fn alpha_survives_where_the_format_has_it() {
     let picture = RgbaImage::from_fn(64, 32, |x, _| Rgba([10, 200, 30, if x < 32 { 255 } else { 64 }]));
     let png = samples::png(&picture.into(), None);
-    for format in ["webp", "png"] {
+    for (format, tolerance) in [("webp", 1), ("png", 1), ("avif", 2)] {
         let found = seen(&png, Format::Png, &format!("w=32,f={format}"));
-        assert_eq!(found.get_pixel(4, 8)[3], 255);
-        assert!(found.get_pixel(28, 8)[3].abs_diff(64) <= 1);
+        assert!(found.get_pixel(4, 8)[3] >= 255 - tolerance, "{format}");
+        assert!(found.get_pixel(28, 8)[3].abs_diff(64) <= tolerance, "{format}");
+        assert_near(*found.get_pixel(4, 8), [10, 200, 30], 12);
+        assert_near(*found.get_pixel(28, 8), [10, 200, 30], 12);
+    }
+}
+
+#[test]
+fn what_nobody_asked_to_flatten_stays_transparent() {
+    let avif = samples::avif();
+    let options = match Rendition::parse("w=9,f=auto", &Catalogue::default()).unwrap() {
+        Rendition::Variant(options) => options,
+        other => unreachable!("{other:?}"),
+    };
+    let made = |source: &[u8]| {
+        let plan = options.plan(Format::Avif, false, Accepts::default());
+        render(source, Format::Avif, &plan, &Limits::default()).unwrap()
+    };
+    let rendered = made(&avif);
+    assert_eq!(rendered.format, Format::Png);
+    let found = decoded(&rendered.bytes);
+    assert!(found.pixels().any(|pixel| pixel[3] < 255));
+    assert_eq!(found, decoded(&super::tests::made(&avif, Format::Avif, "w=9,f=png").bytes));
+
+    let opaque = super::tests::made(&avif, Format::Avif, "bg=ffffff,f=avif").bytes;
+    assert_eq!(made(&opaque).format, Format::Jpeg);
+}
+
+#[test]
+fn an_avif_of_any_size_is_what_it_was_made_of() {
+    for (width, height) in [(1, 1), (1, 40), (40, 1), (7, 5), (16, 16), (17, 33), (65, 63), (200, 9)] {
+        // Nowhere so steep that a quarter of the chroma would not do.
+        let byte = |n: u32| u8::try_from(40 + n).unwrap();
+        let picture = RgbaImage::from_fn(width, height, |x, y| Rgba([byte(x), byte(y), 120, byte(x + y)]));
+        let plain = DynamicImage::from(picture.clone()).into_rgb8();
+        for (png, has_alpha) in
+            [(samples::png(&picture.clone().into(), None), true), (samples::png(&plain.into(), None), false)]
+        {
+            for quality in [85, 95] {
+                let found = seen(&png, Format::Png, &format!("f=avif,q={quality}"));
+                for (found, given) in found.pixels().zip(picture.pixels()) {
+                    assert_near(*found, [given[0], given[1], given[2]], 8);
+                    let alpha = if has_alpha { given[3] } else { 255 };
+                    assert!(found[3].abs_diff(alpha) <= 3, "{width}×{height}: {} is not {alpha}", found[3]);
+                }
+            }
+        }
     }
 }
 
@@ -215,6 +270,18 @@ fn hidden_colours_do_not_bleed() {
         );
     let found = seen(&samples::png(&picture.into(), None), Format::Png, "w=8");
     assert_near(*found.get_pixel(4, 4), BLUE, 2);
+
+    // Beside a hidden area, whatever colour lies there.
+    let [one, other] = [[255, 0, 0, 0], [0, 255, 0, 0]].map(|hidden| {
+        let picture =
+            RgbaImage::from_fn(50, 50, |x, _| if x < 21 { Rgba(hidden) } else { Rgba([0, 0, 255, 255]) });
+        made(&samples::png(&picture.into(), None), Format::Png, "f=avif").bytes
+    });
+    assert_eq!(one, other);
+    let found = decoded(&one);
+    for x in 21..50 {
+        assert_near(*found.get_pixel(x, 20), BLUE, 6);
+    }
 }
 
 #[test]
@@ -253,7 +320,7 @@ fn renders_say_nothing_but_the_picture() {
     );
     for (source, format) in [(jpeg, Format::Jpeg), (png, Format::Png)] {
         assert!(contains(&source, MARKER));
-        for target in Format::ALL.into_iter().filter(|format| format.is_written()) {
+        for target in Format::ALL {
             let bytes = made(&source, format, &format!("w=32,f={target}")).bytes;
             let names = [b"Exif", b"eXIf", b"EXIF", b"iCCP", b"ICCP", b"ICC_", b"tEXt", b"XMP "];
             for name in names {
@@ -269,7 +336,7 @@ fn renders_say_nothing_but_the_picture() {
 #[test]
 fn quality_costs_bytes() {
     let png = samples::png(&samples::gradient(200, 200).into(), None);
-    for format in ["jpeg", "webp"] {
+    for format in ["jpeg", "webp", "avif"] {
         let len = |quality| made(&png, Format::Png, &format!("q={quality},f={format}")).bytes.len();
         assert!(len(30) < len(80) && len(80) < len(95), "{format}");
     }
@@ -301,6 +368,12 @@ fn answers_stay_within_their_limits() {
         let error = outcome(options).unwrap_err();
         assert!(matches!(error, RenderError::OutputTooLarge { .. }), "{options}");
     }
+    let limits = Limits { max_avif_pixels: 200, ..limits };
+    let outcome = |options| render(&jpeg, Format::Jpeg, &plan(options, Format::Jpeg), &limits);
+    assert!(outcome("w=40,f=avif").is_ok() && outcome("w=64,f=webp").is_ok());
+    let error = outcome("w=64,f=avif").unwrap_err();
+    assert!(matches!(error, RenderError::AvifTooLarge { width: 64, height: 8 }), "{error}");
+
     let gif = samples::gif(&[samples::gradient(20, 10), samples::gradient(20, 10)]);
     let limits = Limits { max_animation_pixels: 2 * 20 * 10, ..limits };
     let outcome = |options| render(&gif, Format::Gif, &plan(options, Format::Gif), &limits);
@@ -316,7 +389,14 @@ fn answers_stay_within_their_limits() {
 #[test]
 fn an_answer_sent_back_in_is_the_same_picture() {
     let png = samples::png(&samples::quadrants(402, 302).into(), None);
-    for (format, quality) in [(Format::Jpeg, 80), (Format::Jpeg, 95), (Format::Webp, 80), (Format::Png, 80)] {
+    for (format, quality) in [
+        (Format::Jpeg, 80),
+        (Format::Jpeg, 95),
+        (Format::Webp, 80),
+        (Format::Png, 80),
+        (Format::Avif, 80),
+        (Format::Avif, 95),
+    ] {
         let options = format!("w=201,q={quality},f={format}");
         let bytes = made(&png, Format::Png, &options).bytes;
         inspect(&bytes, format, &Limits::default()).unwrap();

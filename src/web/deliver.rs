@@ -24,7 +24,7 @@ use crate::{
     link::{self, Verified},
     render::{Accepts, Catalogue, Options, Rendition},
     store::Object,
-    variants::{Tier, Variant, What},
+    variants::{Freshness, Tier, Variant, What},
 };
 
 pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer {
@@ -39,14 +39,22 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
     let permit = permit(cx, image, link.as_ref(), &caller).await?;
     let access = started.elapsed();
 
-    let (what, by_accept) = match rendition {
+    let (what, interim, by_accept) = match rendition {
         Rendition::Raw => return raw(cx, &permit, link.is_some()).await,
-        Rendition::Original => (What::Original, false),
+        Rendition::Original => (What::Original, None, false),
         Rendition::Variant(options) => {
-            (What::Rendered(options.plan(permit.format(), accepts(cx.headers))), options.varies_by_accept())
+            let (source, moves, accepts) = (permit.format(), permit.moves(), accepts(cx.headers));
+            let plan = options.plan(source, moves, accepts);
+            let interim = options.interim(source, moves, accepts).map(What::Rendered);
+            (What::Rendered(plan), interim, options.varies_by_accept())
         }
     };
-    let (variant, tier) = match cx.app.variants.get(&permit, what).await {
+    let variants = &cx.app.variants;
+    let found = match interim {
+        None => variants.get(&permit, what).await.map(|(variant, tier)| (variant, tier, Freshness::Settled)),
+        Some(interim) => variants.get_best(&permit, what, interim).await,
+    };
+    let (variant, tier, freshness) = match found {
         Ok(found) => found,
         Err(error) => {
             // An image that was deleted between the decision and the read is simply not there any more.
@@ -59,15 +67,12 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
         Tier::Bucket => "bucket",
         Tier::Render(_) => "render",
     });
-    respond(cx, &permit, by_accept, &variant, access, tier)
+    respond(cx, &permit, by_accept, &variant, freshness, access, tier)
 }
 
 /// What the client accepts: one list, over however many lines (RFC 9110 §5.3).
 fn accepts(headers: &HeaderMap) -> Accepts {
-    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    lines
-        .map(|line| Accepts::parse(Some(line)))
-        .fold(Accepts::default(), |all, line| Accepts { webp: all.webp || line.webp })
+    Accepts::parse(headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok()))
 }
 
 /// The link that the request carries, if it has a query; any other query is refused.
@@ -150,6 +155,7 @@ fn respond(
     permit: &Permit,
     by_accept: bool,
     variant: &Variant,
+    freshness: Freshness,
     access: Duration,
     tier: Tier,
 ) -> Answer {
@@ -168,7 +174,7 @@ fn respond(
     let mut response: Response<Body> = Response::new(full(bytes.clone()));
     *response.status_mut() = status;
     let out = response.headers_mut();
-    let control = headers::cache_control(permit.basis(), &cx.app.config.cache);
+    let control = headers::cache_control(permit.basis(), freshness, &cx.app.config.cache);
     headers::common(out, permit.image(), permit.basis(), by_accept, &control);
     out.insert(header::ETAG, variant.etag.clone());
     headers::server_timing(out, access, tier);

@@ -4,19 +4,29 @@ use std::{fmt::Write as _, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{access::Basis, config::Cache, id::ImageId, variants::Tier};
+use crate::{
+    access::Basis,
+    config::Cache,
+    id::ImageId,
+    variants::{Freshness, Tier},
+};
 
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// How far an answer may be kept, by where the right to it came from (RFC 9111 §5.2.2).
-pub(super) fn cache_control(basis: Basis, cache: &Cache) -> String {
-    let (browser, edge) = (cache.browser_ttl_secs, cache.edge_ttl_secs);
+/// How far an answer may be kept, by where the right to it came from (RFC 9111 §5.2.2), and no longer
+/// than until a better one may be there.
+pub(super) fn cache_control(basis: Basis, freshness: Freshness, cache: &Cache) -> String {
+    let bound = match freshness {
+        Freshness::Settled => u64::MAX,
+        Freshness::Interim => cache.interim_ttl_secs,
+    };
+    let (browser, edge) = (cache.browser_ttl_secs.min(bound), cache.edge_ttl_secs.min(bound));
     match basis {
         Basis::Public => {
-            let stale = cache.stale_while_revalidate_secs;
+            let stale = cache.stale_while_revalidate_secs.min(bound);
             format!("public, max-age={browser}, s-maxage={edge}, stale-while-revalidate={stale}")
         }
         Basis::Link { left_secs } => {
@@ -94,10 +104,26 @@ mod tests {
             stale_while_revalidate_secs: 5,
             ..Cache::default()
         };
-        let control = |basis| cache_control(basis, &cache);
+        let control = |basis| cache_control(basis, Freshness::Settled, &cache);
         assert_eq!(control(Basis::Public), "public, max-age=60, s-maxage=600, stale-while-revalidate=5");
         assert_eq!(control(Basis::Link { left_secs: 7 }), "public, max-age=7, s-maxage=7");
         assert_eq!(control(Basis::Link { left_secs: 90 }), "public, max-age=60, s-maxage=90");
+        assert_eq!(control(Basis::Session), "private, no-cache");
+    }
+
+    #[test]
+    fn what_is_soon_to_be_better_is_kept_shortly() {
+        let cache = Cache {
+            browser_ttl_secs: 60,
+            edge_ttl_secs: 3,
+            stale_while_revalidate_secs: 10,
+            interim_ttl_secs: 5,
+            ..Cache::default()
+        };
+        let control = |basis| cache_control(basis, Freshness::Interim, &cache);
+        assert_eq!(control(Basis::Public), "public, max-age=5, s-maxage=3, stale-while-revalidate=5");
+        assert_eq!(control(Basis::Link { left_secs: 4 }), "public, max-age=4, s-maxage=3");
+        assert_eq!(control(Basis::Link { left_secs: 90 }), "public, max-age=5, s-maxage=3");
         assert_eq!(control(Basis::Session), "private, no-cache");
     }
 }

@@ -308,8 +308,13 @@ async fn all_spellings_of_the_same_options_are_the_same_picture() {
     assert!((app.metric("pinhole_render_seconds_count").await - 1.0).abs() < 0.5, "rendered once for all");
 }
 
-const FORMATS_ASKED: [(&str, &str); 4] =
-    [("w=40,f=jpeg", "jpeg"), ("w=40,f=png", "png"), ("w=40,f=webp", "webp"), ("w=40,f=gif", "gif")];
+const FORMATS_ASKED: [(&str, &str); 5] = [
+    ("w=40,f=jpeg", "jpeg"),
+    ("w=40,f=png", "png"),
+    ("w=40,f=webp", "webp"),
+    ("w=40,f=gif", "gif"),
+    ("w=40,f=avif", "avif"),
+];
 
 #[tokio::test]
 async fn any_format_goes_in_and_any_comes_out() {
@@ -416,7 +421,7 @@ async fn format_auto_goes_by_accept_and_says_so() {
         (Some("*/*"), "png"),
         (Some("image/*"), "png"),
         (Some("image/webp"), "webp"),
-        (Some("image/avif,image/webp,*/*;q=0.8"), "webp"),
+        (Some("image/avif;q=0,image/webp,*/*;q=0.8"), "webp"),
         (Some("text/html, IMAGE/WebP;q=0.1"), "webp"),
         (Some("image/webp;q=0"), "png"),
         (Some("image/png, image/webp; q=0.000"), "png"),

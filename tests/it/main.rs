@@ -4,6 +4,7 @@
 
 mod access;
 mod api;
+mod auto;
 mod check;
 mod credentials;
 mod delivery;

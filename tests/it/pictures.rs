@@ -446,20 +446,77 @@ async fn avif_is_turned_as_libheif_turns_it() {
 }
 
 #[tokio::test]
-async fn an_avif_is_answered_in_formats_that_are_written() {
+async fn an_avif_is_answered_in_its_own_format_or_what_is_accepted() {
     let app = TestApp::start();
     let plain = referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b"");
-    let image = app.upload("alice", referee::avif(&[], &plain)).await;
-    for (options, accept, content_type) in [
-        ("original", "", "image/avif"),
-        ("w=20", "", "image/webp"),
-        ("w=20,f=auto", "image/avif,image/webp", "image/webp"),
-        ("w=20,f=auto", "image/*", "image/jpeg"),
-        ("w=20,f=gif", "", "image/gif"),
+    let clear = referee::python(&format!("{PATCHED}picture.putalpha(100); put(saved(picture, 'PNG'))"), b"");
+    let [opaque, transparent] = [&plain, &clear].map(|png| referee::avif(&[], png));
+    let (opaque, transparent) = (app.upload("alice", opaque).await, app.upload("alice", transparent).await);
+    for (image, options, accept, content_type) in [
+        (&opaque, "original", "", "image/avif"),
+        (&opaque, "w=20", "", "image/avif"),
+        (&opaque, "w=20,f=auto", "image/webp", "image/webp"),
+        (&opaque, "w=20,f=auto", "image/*", "image/jpeg"),
+        (&opaque, "w=20,f=gif", "", "image/gif"),
+        (&transparent, "w=20,f=auto", "image/*", "image/png"),
+        (&transparent, "w=20,f=auto,bg=ffffff", "image/*", "image/jpeg"),
+        (&transparent, "w=20,f=jpeg", "image/*", "image/jpeg"),
     ] {
         let get = app.get(&format!("/i/{image}/{options}")).user("alice").await;
         let reply = get.header("accept", accept).send().await.expect(200);
         assert_eq!(reply.header("content-type"), content_type, "{options}, {accept}");
+    }
+    let (_, seen) = shown(&app, &transparent, "f=auto").await;
+    for n in 0..6 {
+        assert_eq!(referee::frames(&seen, &PATCHES)["frames"][0]["at"][n][3], 100);
+    }
+}
+
+/// What libavif and libheif see in our AVIFs is what was sent in, and nothing else is in them.
+#[tokio::test]
+async fn avif_answers_are_the_picture_and_nothing_else() {
+    let app = TestApp::start();
+    let plain = referee::python(&format!("{PATCHED}put(saved(picture, 'PNG'))"), b"");
+    let clear = referee::python(
+        &format!(
+            "{PATCHED}picture.putalpha(Image.linear_gradient('L').resize((48, 32))); put(saved(picture, 'PNG'))"
+        ),
+        b"",
+    );
+    for (what, file) in [("opaque", plain), ("transparent", clear)] {
+        let expected = referee::frames(&file, &PATCHES);
+        let image = app.upload("alice", file).await;
+        // With a quarter of the chroma, and with all of it.
+        for options in ["f=avif", "f=avif,q=95"] {
+            let (content_type, bytes) = shown(&app, &image, options).await;
+            assert_eq!(content_type, "image/avif");
+            let by_libavif = referee::convert(&["png:-", "png32:-"], &referee::avif_as_png(&bytes));
+            // ImageMagick makes up an alpha channel where ten bits have none.
+            let by_libheif = referee::convert(&["avif:-", "-alpha", "off", "-depth", "8", "png24:-"], &bytes);
+            for (who, png) in [("libavif", by_libavif), ("libheif", by_libheif)] {
+                let seen = referee::frames(&png, &PATCHES);
+                assert_eq!(seen["size"], json!([48, 32]), "{what}, {options}, {who}");
+                for (n, place) in PATCHES.iter().enumerate() {
+                    let mut colour: [u8; 4] =
+                        serde_json::from_value(expected["frames"][0]["at"][n].clone()).unwrap();
+                    if who == "libheif" {
+                        colour[3] = 255;
+                    }
+                    let what = format!("{what}, {options}, {who}, at {place:?}");
+                    assert_near(&seen["frames"][0]["at"][n], colour, 8, &what);
+                }
+            }
+        }
+    }
+    for format in files::TURNABLE {
+        let image = app.upload("alice", files::file_with_secrets(format, 6)).await;
+        let (_, bytes) = shown(&app, &image, "f=avif").await;
+        let size = referee::frames(&referee::avif_as_png(&bytes), &[])["size"].clone();
+        assert_eq!(size, json!([48, 64]), "{format}: upright without saying so");
+        assert!(!files::has_secret(&bytes), "{format}");
+        for name in [&b"Exif"[..], b"mime", b"prof", b"irot", b"imir"] {
+            assert!(!bytes.windows(name.len()).any(|window| window == name), "{format}: {name:?}");
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use tokio::{
     runtime::Runtime,
 };
 
-use crate::files;
+use crate::{files, referee};
 
 /// The service key of `dev`, and of every [`TestApp::serve`].
 pub const SERVICE_KEY: &str = "dev-service-key";
@@ -627,9 +627,12 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// Decodes the body as an image.
+    /// Decodes the body as an image; an AVIF by way of `avifdec`.
     #[track_caller]
     pub fn image(&self) -> image::DynamicImage {
+        if self.header("content-type") == "image/avif" {
+            return image::load_from_memory(&referee::avif_as_png(&self.body)).unwrap();
+        }
         image::load_from_memory(&self.body).unwrap()
     }
 }

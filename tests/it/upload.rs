@@ -496,6 +496,7 @@ async fn metadata_never_leaves() {
                 "w=40,f=jpeg",
                 "w=40,f=png",
                 "w=40,f=webp",
+                "w=40,f=avif",
                 "w=40,f=gif",
                 "f=auto",
             ] {

@@ -6,7 +6,7 @@ use super::*;
 use crate::render::{Accepts, Decimal, Format, Options};
 
 fn plan(width: Option<u32>, height: Option<u32>, fit: Fit) -> Plan {
-    Plan { width, height, fit, ..Options::default().plan(Format::Jpeg, Accepts::default()) }
+    Plan { width, height, fit, ..Options::default().plan(Format::Jpeg, false, Accepts::default()) }
 }
 
 /// What [`super::layout`] makes of a picture that is not trimmed away.

@@ -3,21 +3,30 @@
 /// The formats that a client names as acceptable (RFC 9110 §12.5.1).
 ///
 /// A wildcard is no evidence: clients that cannot show WebP send `image/*` and `*/*` too, so
-/// only the media type itself, with a weight above zero, counts.
+/// only the media type itself, with a weight above zero, counts. Which weight does not matter:
+/// browsers give all of them the same, and the smallest file is best for everybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Accepts {
-    /// `image/webp` is named, and not with `q=0`.
+    /// `image/avif` is named, and not with `q=0`.
+    pub avif: bool,
+    /// `image/webp`, likewise.
     pub webp: bool,
 }
 
 impl Accepts {
-    /// Reads the field value of `Accept`; no header accepts nothing in particular.
-    pub fn parse(header: Option<&str>) -> Accepts {
-        let mut named = header.unwrap_or_default().split(',').filter(|range| {
-            let media_type = range.split(';').next().unwrap_or_default();
-            media_type.trim().eq_ignore_ascii_case("image/webp")
-        });
-        Accepts { webp: named.any(has_weight) }
+    /// Reads the field values of all `Accept` lines, which together are one list (§5.3); none accepts
+    /// nothing in particular.
+    pub fn parse<'a>(lines: impl IntoIterator<Item = &'a str>) -> Accepts {
+        let mut accepts = Accepts::default();
+        for range in lines.into_iter().flat_map(|line| line.split(',')) {
+            let media_type = range.split(';').next().unwrap_or_default().trim();
+            if media_type.eq_ignore_ascii_case("image/avif") {
+                accepts.avif |= has_weight(range);
+            } else if media_type.eq_ignore_ascii_case("image/webp") {
+                accepts.webp |= has_weight(range);
+            }
+        }
+        accepts
     }
 }
 
@@ -48,18 +57,30 @@ fn is_positive_qvalue(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
+    const AVIF: Accepts = Accepts { avif: true, webp: false };
+    const WEBP: Accepts = Accepts { avif: false, webp: true };
+    const BOTH: Accepts = Accepts { avif: true, webp: true };
+    const NEITHER: Accepts = Accepts { avif: false, webp: false };
+
     #[test]
-    fn webp_counts_when_named_with_weight() {
-        for yes in [
-            "image/webp",
-            "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
-            "text/html, IMAGE/WebP ; q=0.001",
-            "image/webp;Q=1.000",
-            "image/webp;q=0, image/webp;q=0.5",
+    fn a_format_counts_when_named_with_weight() {
+        for (header, accepts) in [
+            ("image/webp", WEBP),
+            ("image/avif", AVIF),
+            ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", BOTH),
+            ("image/webp;q=0.9, image/avif;q=0.1", BOTH),
+            ("text/html, IMAGE/WebP ; q=0.001", WEBP),
+            ("text/html, Image/AVIF ; q=0.001", AVIF),
+            ("image/webp;Q=1.000", WEBP),
+            ("image/webp;q=0, image/webp;q=0.5", WEBP),
+            ("image/avif;q=0,image/webp", WEBP),
+            ("image/avif, image/webp;q=0.0", AVIF),
         ] {
-            assert!(Accepts::parse(Some(yes)).webp, "{yes}");
+            assert_eq!(Accepts::parse(Some(header)), accepts, "{header}");
         }
     }
 
@@ -71,15 +92,55 @@ mod tests {
             "image/*",
             "image/png,image/*;q=0.9,*/*;q=0.8",
             "image/webp;q=0",
+            "image/avif;q=0",
             "image/webp;q=0.000, image/*",
             "image/webp; q=2",
-            "image/webp;q=0.1234",
+            "image/avif;q=0.1234",
             "image/webp;q=",
             "image/webpx",
+            "image/avif-sequence",
             "x-image/webp",
         ] {
-            assert!(!Accepts::parse(Some(no)).webp, "{no}");
+            assert_eq!(Accepts::parse(Some(no)), NEITHER, "{no}");
         }
-        assert!(!Accepts::parse(None).webp);
+        assert_eq!(Accepts::parse(None), NEITHER);
+    }
+
+    /// What a list may hold, and what it says of AVIF and of WebP.
+    const RANGES: [(&str, Accepts); 8] = [
+        ("image/avif", AVIF),
+        ("image/avif;q=0.5", AVIF),
+        ("image/avif;q=0", NEITHER),
+        ("image/webp", WEBP),
+        ("IMAGE/WEBP; q=0.1", WEBP),
+        ("image/webp;q=0.000", NEITHER),
+        ("image/*", NEITHER),
+        ("*/*;q=0.8", NEITHER),
+    ];
+
+    proptest! {
+        #[test]
+        fn each_format_counts_that_one_range_names_wherever_it_stands(
+            ranges in prop::collection::vec((prop::sample::select(&RANGES), any::<bool>()), 0..8),
+        ) {
+            let mut lines = vec![String::new()];
+            for ((range, _), starts_a_line) in &ranges {
+                if *starts_a_line {
+                    lines.push((*range).to_owned());
+                } else if let Some(line) = lines.last_mut() {
+                    *line = format!("{line}, {range}");
+                }
+            }
+            let expected = Accepts {
+                avif: ranges.iter().any(|((_, says), _)| says.avif),
+                webp: ranges.iter().any(|((_, says), _)| says.webp),
+            };
+            prop_assert_eq!(Accepts::parse(lines.iter().map(String::as_str)), expected);
+        }
+
+        #[test]
+        fn whatever_is_sent_is_read(line in ".{0,60}") {
+            let _ = Accepts::parse(Some(line.as_str()));
+        }
     }
 }

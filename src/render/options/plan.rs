@@ -1,6 +1,6 @@
 //! Options with every default resolved: what to make, and the text that names it in caches.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use super::{Accepts, Colour, Decimal, Fit, FormatChoice, Gravity, Options, Trim};
 use crate::render::{Format, Turn, Watermark};
@@ -29,6 +29,9 @@ pub struct Plan {
     /// The format of the answer when the source turns out to be an animation; without one, its
     /// first frame is shown.
     pub animation: Option<Format>,
+    /// Whether the answer becomes a PNG when the source turns out to have an alpha channel, which
+    /// nobody chose to lose.
+    pub keeps_alpha: bool,
     /// What the picture is laid on; `None` leaves transparency as it is.
     pub background: Option<Colour>,
     /// The radius in pixels of the answer; 0 for none.
@@ -44,16 +47,20 @@ pub struct Plan {
 }
 
 impl Options {
-    /// Resolves every default for a source of format `source` and a client that takes `accepts`.
-    pub fn plan(&self, source: Format, accepts: Accepts) -> Plan {
+    /// Resolves every default for a source of format `source`, which is an animation if it `moves`,
+    /// and a client that takes `accepts`.
+    pub fn plan(&self, source: Format, moves: bool, accepts: Accepts) -> Plan {
+        let moves = moves && self.anim.unwrap_or(true);
         let format = match self.format {
             Some(FormatChoice::Exact(format)) => format,
+            // An AVIF would show the first frame alone.
+            Some(FormatChoice::Auto) if accepts.avif && !moves => Format::Avif,
             Some(FormatChoice::Auto) if accepts.webp => Format::Webp,
-            Some(FormatChoice::Auto) | None if source.is_written() => source,
-            // Who shows AVIF shows WebP; who was asked and names neither gets what everybody shows.
-            Some(FormatChoice::Auto) => Format::Jpeg,
-            None => Format::Webp,
+            // What everybody shows.
+            Some(FormatChoice::Auto) if source == Format::Avif => Format::Jpeg,
+            Some(FormatChoice::Auto) | None => source,
         };
+        let is_stopgap = self.varies_by_accept() && format == Format::Jpeg && source == Format::Avif;
         let fit = self.effective_fit();
         let flip = self.flip.map_or(Turn::NONE, super::Flip::turn);
         let trim = self.trim.unwrap_or(Trim::NONE);
@@ -70,7 +77,9 @@ impl Options {
                 Format::Png | Format::Gif => DEFAULT_QUALITY,
             },
             format,
-            animation: self.animation(source, format),
+            // Nothing where it changes nothing, so that one picture has one cache key.
+            animation: Some(format).filter(|format| moves && format.animates()),
+            keeps_alpha: is_stopgap && self.effective_background(fit, Format::Png).is_none(),
             background: self.effective_background(fit, format),
             blur: self.blur.unwrap_or(0),
             sharpen: self.sharpen.unwrap_or(Decimal::ZERO),
@@ -80,10 +89,11 @@ impl Options {
         }
     }
 
-    /// Nothing where it changes nothing, so that one picture has one cache key.
-    fn animation(&self, source: Format, format: Format) -> Option<Format> {
-        let wanted = self.anim.unwrap_or(true) && source.may_move();
-        wanted.then_some(format).filter(|format| format.animates())
+    /// What may be answered while [`Options::plan`]'s answer is being made: the best besides AVIF,
+    /// where AVIF was not asked for by name.
+    pub fn interim(&self, source: Format, moves: bool, accepts: Accepts) -> Option<Plan> {
+        let is_slow = self.varies_by_accept() && self.plan(source, moves, accepts).format == Format::Avif;
+        is_slow.then(|| self.plan(source, moves, Accepts { avif: false, ..accepts }))
     }
 
     /// Without a full box to meet, the fits differ only in whether they enlarge; naming them
@@ -110,6 +120,17 @@ impl Options {
     }
 }
 
+impl Plan {
+    /// This plan for a source that has an alpha channel, or has none.
+    pub(in crate::render) fn for_alpha(&self, has_alpha: bool) -> Cow<'_, Plan> {
+        if self.keeps_alpha && has_alpha {
+            Cow::Owned(Plan { format: Format::Png, background: None, ..self.clone() })
+        } else {
+            Cow::Borrowed(self)
+        }
+    }
+}
+
 /// Stable text for cache keys: every field, always, in one order.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,14 +138,15 @@ impl fmt::Display for Plan {
         let animation = self.animation.map_or("none", Format::name);
         write!(
             f,
-            "width={},height={},fit={},gravity={},quality={},format={},animation={animation},background={},blur={},\
-             sharpen={},turn={},trim={},watermark={}",
+            "width={},height={},fit={},gravity={},quality={},format={},animation={animation},keeps-alpha={},background={},\
+             blur={},sharpen={},turn={},trim={},watermark={}",
             side(self.width),
             side(self.height),
             self.fit,
             self.gravity,
             self.quality,
             self.format,
+            self.keeps_alpha,
             self.background.map_or_else(|| "none".to_owned(), |colour| colour.to_string()),
             self.blur,
             self.sharpen,

@@ -30,8 +30,9 @@ fn variant(text: &str) -> Options {
     }
 }
 
+/// The plan for a still source.
 fn plan(text: &str, source: Format, accept: &str) -> Plan {
-    variant(text).plan(source, Accepts::parse(Some(accept)))
+    variant(text).plan(source, false, Accepts::parse(Some(accept)))
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn refusals_name_the_option_and_what_is_allowed() {
         ("dpr=4,w=8000", "`width=8000`: must be a whole number from 1 to 8192 after dpr"),
         ("q=101", "`q=101`: must be a whole number from 1 to 100"),
         ("w=1,width=2", "`width=2`: each option may be given once"),
-        ("format=avif", "`format=avif`: this format is not available yet"),
+        ("format=heic", "`format=heic`: must be auto, jpeg, png, webp, gif or avif"),
         ("g=up", "`g=up`: must be center, left, right, top, bottom, auto, or XxY with both from 0 to 1"),
         ("blur=251", "`blur=251`: must be a whole number from 1 to 250"),
         (
@@ -272,6 +273,15 @@ fn formats_resolve_by_request_accept_and_source() {
         ("f=auto", Format::Png, "image/webp", Format::Webp),
         ("f=auto", Format::Png, "image/*", Format::Png),
         ("f=auto", Format::Webp, "", Format::Webp),
+        ("f=auto", Format::Jpeg, "image/avif,image/webp,image/*;q=0.8", Format::Avif),
+        ("f=auto", Format::Gif, "image/avif", Format::Avif),
+        ("f=auto", Format::Jpeg, "image/avif;q=0,image/webp", Format::Webp),
+        ("f=auto", Format::Jpeg, "image/avif;q=0", Format::Jpeg),
+        ("f=auto", Format::Avif, "image/avif", Format::Avif),
+        ("f=auto", Format::Avif, "image/webp", Format::Webp),
+        ("f=auto", Format::Avif, "image/*", Format::Jpeg),
+        ("w=1", Format::Avif, "", Format::Avif),
+        ("f=avif", Format::Jpeg, "", Format::Avif),
         ("f=jpeg", Format::Png, "image/webp", Format::Jpeg),
     ] {
         assert_eq!(plan(text, source, accept).format, format, "{text} {source}");
@@ -288,12 +298,41 @@ fn animations_stay_where_the_format_has_them_and_nobody_minds() {
         ("w=1,anim=true", Format::Gif, "", Some(Format::Gif)),
         ("w=1,anim=false", Format::Gif, "", None),
         ("f=auto", Format::Gif, "image/webp", Some(Format::Webp)),
+        ("f=auto", Format::Gif, "image/avif,image/webp", Some(Format::Webp)),
+        ("f=auto", Format::Gif, "image/avif", Some(Format::Gif)),
         ("f=jpeg", Format::Gif, "", None),
+        ("f=avif", Format::Gif, "", None),
         ("f=gif", Format::Png, "", Some(Format::Gif)),
         ("w=1", Format::Png, "", None),
-        ("f=webp", Format::Jpeg, "", None),
     ] {
-        assert_eq!(plan(text, source, accept).animation, animation, "{text} {source}");
+        let accepts = Accepts::parse(Some(accept));
+        assert_eq!(variant(text).plan(source, true, accepts).animation, animation, "{text} {source}");
+        assert_eq!(variant(text).plan(source, false, accepts).animation, None, "{text} {source}, still");
+    }
+    let still = variant("f=auto,anim=false").plan(Format::Gif, true, Accepts::parse(Some("image/avif")));
+    assert_eq!(still.format, Format::Avif, "the first frame alone does not move");
+}
+
+#[test]
+fn transparency_is_lost_only_where_somebody_chose_it() {
+    for (text, source, accept, kept) in [
+        ("f=auto", Format::Avif, "", true),
+        ("f=auto,w=9,h=9", Format::Avif, "image/*", true),
+        ("f=auto,bg=ffffff", Format::Avif, "", false),
+        ("f=auto,w=9,h=9,fit=pad", Format::Avif, "", false),
+        ("f=jpeg", Format::Avif, "", false),
+        ("f=auto", Format::Avif, "image/webp", false),
+        ("f=auto", Format::Png, "", false),
+    ] {
+        let plan = plan(text, source, accept);
+        assert_eq!(plan.for_alpha(false).as_ref(), &plan, "{text} {source}");
+        let seen_through = plan.for_alpha(true);
+        let found = (plan.format, seen_through.format, seen_through.background);
+        if kept {
+            assert_eq!(found, (Format::Jpeg, Format::Png, None), "{text} {source}");
+        } else {
+            assert_eq!(seen_through.as_ref(), &plan, "{text} {source}");
+        }
     }
 }
 
@@ -302,8 +341,8 @@ fn same_bytes_same_plan() {
     let key = |text| plan(text, Format::Jpeg, "").to_string();
     assert_eq!(
         key("w=400"),
-        "width=400,height=auto,fit=scale-down,gravity=center,quality=80,format=jpeg,animation=none,background=ffffff,\
-         blur=0,sharpen=0,turn=0,trim=0;0;0;0,watermark=none"
+        "width=400,height=auto,fit=scale-down,gravity=center,quality=80,format=jpeg,animation=none,keeps-alpha=false,\
+         background=ffffff,blur=0,sharpen=0,turn=0,trim=0;0;0;0,watermark=none"
     );
     for (one, other) in [
         ("w=400", "q=80,w=200,dpr=2,fit=crop,f=jpeg"),
@@ -412,7 +451,7 @@ const KEYS: [Key; 15] = [
         ],
     ),
     ("quality", "q", &[&["1"], &["80"], &["100"]]),
-    ("format", "f", &[&["auto"], &["jpeg"], &["png"], &["webp"]]),
+    ("format", "f", &[&["auto"], &["jpeg"], &["png"], &["webp"], &["gif"], &["avif"]]),
     ("dpr", "dpr", &[&["1", "1.0"], &["2.5", "2.50"], &["0.5001"]]),
     ("background", "bg", &[&["ff00aa", "FF00AA", "ff00aaff", "Ff00AaFF"], &["00000080"]]),
     ("blur", "blur", &[&["1"], &["250"]]),
@@ -477,6 +516,31 @@ proptest! {
         items.push(again);
         let said = parse(&items.join(",")).unwrap_err().to_string();
         prop_assert_eq!(said, format!("`{again}`: each option may be given once"));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_auto_chose_and_takes_long(
+        options in some_options(),
+        source in prop::sample::select(&Format::ALL),
+        moves: bool,
+        (avif, webp) in any::<(bool, bool)>(),
+    ) {
+        let text: Vec<&str> = options.iter().map(|(text, _)| text.as_str()).collect();
+        let Ok(Rendition::Variant(options)) = parse(&text.join(",")) else { return Ok(()) };
+        let plan = options.plan(source, moves, Accepts { avif, webp });
+        let interim = options.interim(source, moves, Accepts { avif, webp });
+        let is_auto = options.format == Some(FormatChoice::Auto);
+        prop_assert_eq!(interim.is_some(), is_auto && plan.format == Format::Avif);
+        if is_auto && plan.format == Format::Avif {
+            let is_still = !moves || options.anim == Some(false);
+            prop_assert!(avif && is_still);
+        }
+        if let Some(interim) = interim {
+            prop_assert_eq!(interim, options.plan(source, moves, Accepts { avif: false, webp }));
+        }
+        if !is_auto {
+            prop_assert_eq!(plan, options.plan(source, moves, Accepts::default()));
+        }
     }
 
     #[test]

@@ -29,8 +29,7 @@ const DPR: Fault = Fault::because("must be a number from 0.1 to 4 with at most f
 const MIN_DPR: Decimal = Decimal::tenths(1);
 const MAX_DPR: Decimal = Decimal::tenths(40);
 const FIT: Fault = Fault::because("must be scale-down, contain, cover, crop, pad or squeeze");
-const FORMAT: Fault = Fault::because("must be auto, jpeg, png, webp or gif");
-const FORMAT_NOT_YET: Fault = Fault::because("this format is not available yet");
+const FORMAT: Fault = Fault::because("must be auto, jpeg, png, webp, gif or avif");
 
 /// A width or height before `dpr`; its bounds are checked once `dpr` is known.
 pub(super) fn side(text: &str) -> Result<u32, Fault> {
@@ -105,7 +104,6 @@ impl FormatChoice {
     pub(super) fn parse(text: &str) -> Result<FormatChoice, Fault> {
         match text {
             "auto" => Ok(FormatChoice::Auto),
-            "avif" => Err(FORMAT_NOT_YET),
             _ => Format::from_name(text).map(FormatChoice::Exact).ok_or(FORMAT),
         }
     }
