@@ -187,7 +187,7 @@ impl Variants {
         let flight = tokio::spawn(async move {
             let mut tier = Tier::Memory;
             let fill = async {
-                let (variant, made_by) = source.make(&original, what, None).await?;
+                let (variant, made_by) = Box::pin(source.make(&original, what, None)).await?;
                 tier = made_by;
                 Ok::<_, VariantError>(Arc::new(variant))
             };
@@ -223,7 +223,8 @@ impl Source {
         let is_awaited = background.is_none();
         let (rendered, took) = if let Some(rung) = original.masters.fit_for(original.size, &plan) {
             let (format, size) = (original.masters.format(), original.size);
-            let master = self.master(original, rung).await?;
+            // Boxed, since what makes an absent master is a large future, and seldom needed.
+            let master = Box::pin(self.master(original, rung)).await?;
             let pass = match background {
                 None => self.renders.enter().await?,
                 Some(pass) => pass,

@@ -106,7 +106,7 @@ impl Variants {
         // Who waits for a render goes first.
         self.source.renders.quiet().await;
         let fill = async {
-            let (variant, _) = self.source.make(original, key.1.clone(), Some(pass)).await?;
+            let (variant, _) = Box::pin(self.source.make(original, key.1.clone(), Some(pass))).await?;
             Ok::<_, VariantError>(Arc::new(variant))
         };
         let Err(error) = self.cache.try_get_with(key.clone(), fill).await else { return Behind::Made };
