@@ -30,7 +30,7 @@ pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 /// The plan of an option string for a browser of today.
 pub fn plan(options: &str, source: Format) -> Option<Plan> {
     match Rendition::parse(options, &CATALOGUE).ok()? {
-        Rendition::Variant(options) => Some(options.plan(source, Accepts::parse(Some("image/webp")))),
+        Rendition::Variant(options) => Some(options.plan(source, false, Accepts::parse(Some("image/webp")))),
         Rendition::Original | Rendition::Raw => None,
     }
 }
@@ -39,7 +39,7 @@ pub fn plan(options: &str, source: Format) -> Option<Plan> {
 pub fn as_it_is() -> Plan {
     let plain =
         Options { format: Some(crate::render::FormatChoice::Exact(Format::Png)), ..Options::default() };
-    plain.plan(Format::Png, Accepts::default())
+    plain.plan(Format::Png, false, Accepts::default())
 }
 
 /// Makes the checksums right of the first PNG in an input, as far as its chunks can be followed: no mutation
