@@ -15,6 +15,7 @@ pub const LIMITS: Limits = Limits {
     max_frames: 64,
     max_output_side: 1 << 10,
     max_output_pixels: 1 << 16,
+    max_avif_pixels: 1 << 12,
 };
 
 /// A preset and a watermark to call by name.
