@@ -386,6 +386,16 @@ fn answers_stay_within_their_limits() {
     assert!(matches!(error, RenderError::SourceTooLarge { pixels: 512, .. }));
 }
 
+/// An index of a palette is a byte, and so is the one for what is transparent.
+#[test]
+fn as_many_colours_as_a_gif_can_have_are_kept() {
+    for colours in [2, 254, 255] {
+        let picture = RgbaImage::from_fn(colours, 3, |x, _| Rgba([u8::try_from(x).unwrap(), 7, 9, 255]));
+        let png = samples::png(&picture.clone().into(), None);
+        assert_eq!(seen(&png, Format::Png, "f=gif"), picture, "{colours}");
+    }
+}
+
 #[test]
 fn an_answer_sent_back_in_is_the_same_picture() {
     let png = samples::png(&samples::quadrants(402, 302).into(), None);

@@ -148,7 +148,7 @@ fn indexed(picture: &RgbaImage) -> (Vec<u8>, Vec<u8>) {
         palette.extend(quantiser.color_map_rgb());
         places(picture, |pixel| u8::try_from(quantiser.index_of(pixel)).unwrap_or(0))
     } else {
-        for (index, (colour, place)) in (0..).zip(exact.iter_mut()) {
+        for (index, (colour, place)) in (0..=u8::MAX).zip(exact.iter_mut()) {
             *place = index;
             palette.extend(&colour[..3]);
         }
