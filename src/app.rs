@@ -6,12 +6,14 @@ use std::{
     num::NonZeroUsize,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    budget::Budget,
     config::Config,
     db::{Db, DbError},
     gate::Gate,
@@ -80,13 +82,17 @@ impl App {
             max_output_side: config.transform.max_side,
             max_output_pixels: config.transform.max_pixels,
             max_avif_pixels: config.transform.max_avif_pixels,
+            ..Limits::default()
         };
         let work = config.work.clone();
+        let memory = Budget::new(work.render_memory_bytes);
         let bounds = variants::Bounds {
             renders: Gate::new(one_a_core(work.renders), work.renders_waiting),
             background: (work.background_renders > 0)
                 .then(|| Gate::new(work.background_renders, work.background_waiting)),
             fetches: Gate::new(work.fetches, work.fetches_waiting),
+            memory: memory.clone(),
+            render_timeout: Duration::from_secs(work.render_timeout_secs),
             limits,
             max_original_bytes: config.upload.max_bytes,
             memory_bytes: config.cache.memory_bytes,
@@ -105,6 +111,7 @@ impl App {
                     ingests: Gate::new(one_a_core(work.ingests), work.ingests_waiting),
                     completions: Gate::new(work.completions, work.completions_waiting),
                     receives: Gate::new(work.receives, 0),
+                    memory,
                 },
                 limits,
                 ingest::Rules {

@@ -40,6 +40,8 @@ struct Problem<'a> {
 
 /// Seconds after which a client that was shed may try again.
 const RETRY_AFTER_SECS: u64 = 2;
+/// The same for a picture that took too long.
+const RETRY_RENDER_AFTER_SECS: u64 = 10;
 
 impl Error {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
@@ -218,6 +220,16 @@ impl Error {
         Self::unavailable("took_too_long", "The request took too long and was given up; send it again.")
     }
 
+    /// 504: the picture is not ready after as long as one may wait for it. Perhaps it is soon.
+    fn render_timeout() -> Self {
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "render_timeout",
+            "The picture takes too long to make; try again later, or ask for a smaller one.",
+        )
+        .with(header::RETRY_AFTER, HeaderValue::from(RETRY_RENDER_AFTER_SECS))
+    }
+
     /// 503: try again soon.
     fn unavailable(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
@@ -332,6 +344,7 @@ impl From<GateError> for Error {
 impl From<&RenderError> for Error {
     fn from(error: &RenderError) -> Self {
         match error {
+            RenderError::OutOfTime => Self::render_timeout(),
             RenderError::OutputTooLarge { .. }
             | RenderError::AvifTooLarge { .. }
             | RenderError::NothingLeft(_)
@@ -348,6 +361,9 @@ impl From<Arc<VariantError>> for Error {
             VariantError::Gate(error) => (*error).into(),
             VariantError::Store(error) => error.into(),
             VariantError::Render(error) => error.into(),
+            // The one to be made behind others was asked for by its name, too: now it can be awaited.
+            VariantError::TooDear => GateError::Full.into(),
+            VariantError::NotReady => Self::render_timeout(),
         }
     }
 }
@@ -384,6 +400,29 @@ impl From<IngestError> for Error {
                 Self::unavailable("upload_expired", "The upload took too long; send it again.")
             }
             IngestError::Spool(_) => Self::internal(&error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_the_files_fault_where_it_comes_in_and_ours_where_it_goes_out() {
+        let taken = Error::from(IngestError::Gate(GateError::Panicked));
+        assert_eq!((taken.status, taken.code), (StatusCode::UNPROCESSABLE_ENTITY, "image_invalid"));
+        let made = Error::from(Arc::new(VariantError::Gate(GateError::Panicked)));
+        assert_eq!((made.status, made.code), (StatusCode::INTERNAL_SERVER_ERROR, "internal"));
+    }
+
+    #[test]
+    fn who_waited_too_long_for_a_picture_may_come_again() {
+        for error in [VariantError::NotReady, VariantError::Render(RenderError::OutOfTime)] {
+            let told = Error::from(Arc::new(error)).into_response();
+            assert_eq!(told.status(), StatusCode::GATEWAY_TIMEOUT);
+            assert_eq!(told.headers()[header::RETRY_AFTER], "10");
+            assert_eq!(told.headers()[header::CACHE_CONTROL], "no-store");
         }
     }
 }

@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::{
+    budget::Budget,
     clock,
     config::{self, Made, Quota, Upload},
     db::{
@@ -32,7 +33,7 @@ use crate::{
     },
     gate::{Gate, GateError},
     id::{BlobKey, ImageId, UserId},
-    render::{self, Format, Inspected, Limits, Masters, Rejected, Size, is_heic},
+    render::{self, Format, Inspected, Limits, Masters, Rejected, Size, cost, is_heic},
     store::{Object, Store, StoreError},
     work::Sweeper,
 };
@@ -126,6 +127,7 @@ pub struct Ingest {
     store: Store,
     sweeper: Sweeper,
     gate: Gate,
+    memory: Budget,
     /// Uploads whose bytes are read back from the bucket.
     completions: Gate,
     /// Bodies of resumable uploads that are being received, or kept after their clients hung up.
@@ -147,6 +149,8 @@ pub struct Gates {
     pub completions: Gate,
     /// Bodies of resumable uploads received at once, each through a temporary file.
     pub receives: Gate,
+    /// What files may take in memory while they are decoded.
+    pub memory: Budget,
 }
 
 /// What may come in.
@@ -158,6 +162,13 @@ pub struct Rules {
     pub quota: Quota,
     /// What is stored beside it.
     pub masters: config::Masters,
+}
+
+/// A file whose structure is sound.
+struct Stripped {
+    uploaded: Bytes,
+    original: Bytes,
+    format: Format,
 }
 
 /// A file that was verified, with what its stripped form is.
@@ -174,10 +185,23 @@ struct Checked {
 impl Ingest {
     /// Puts the parts together.
     pub fn new(db: Db, store: Store, sweeper: Sweeper, gates: Gates, limits: Limits, rules: Rules) -> Self {
-        let Gates { ingests: gate, completions, receives } = gates;
+        let Gates { ingests: gate, completions, receives, memory } = gates;
         let Rules { upload, quota, masters } = rules;
         let chunks = Arc::new(Semaphore::new(resumable::CHUNKS_AT_ONCE));
-        Self { db, store, sweeper, gate, completions, receives, chunks, limits, upload, quota, masters }
+        Self {
+            db,
+            store,
+            sweeper,
+            gate,
+            memory,
+            completions,
+            receives,
+            chunks,
+            limits,
+            upload,
+            quota,
+            masters,
+        }
     }
 
     /// Verifies a file and puts its bytes into the bucket, as a blob that nothing uses yet.
@@ -197,7 +221,9 @@ impl Ingest {
         let limits = self.limits;
         let sha256 = spooled.sha256_hex();
         let masters = self.masters.clone();
-        let checked = pass.run(move || check(spooled, &limits, &masters)).await??;
+        let longest = masters.sides.first().copied().unwrap_or(0);
+        let (stripped, bytes) = pass.run(move || strip(spooled, longest, &limits)).await??;
+        let checked = self.memory.run(&pass, bytes, move || check(stripped, &limits, &masters)).await??;
 
         if promised.is_some_and(|promised| promised != checked.format) {
             return Err(IngestError::Promise(Promise::ContentType));
@@ -339,12 +365,20 @@ impl Prepared {
     }
 }
 
-/// The whole check, on the bytes alone. The declared content type plays no part: the bytes decide.
-fn check(spooled: Spooled, limits: &Limits, settings: &config::Masters) -> Result<Checked, IngestError> {
+/// What a file is without its metadata, and how many bytes of memory it takes to decode it and to make
+/// masters with sides up to `longest`. The declared content type plays no part: the bytes decide.
+fn strip(spooled: Spooled, longest: u32, limits: &Limits) -> Result<(Stripped, u64), IngestError> {
     let uploaded = spooled.into_bytes()?;
     let unknown = || if is_heic(&uploaded) { IngestError::Heic } else { IngestError::UnsupportedType };
     let format = Format::sniff(&uploaded).ok_or_else(unknown)?;
     let original = render::strip(&uploaded, format).map_err(|fault| Rejected::by_structure(fault, format))?;
+    let cost = cost::of_original(&original, format, longest, limits);
+    Ok((Stripped { uploaded, original, format }, cost))
+}
+
+/// The whole check, on the bytes alone.
+fn check(file: Stripped, limits: &Limits, settings: &config::Masters) -> Result<Checked, IngestError> {
+    let Stripped { uploaded, original, format } = file;
     let (inspected, picture) = render::inspect_picture(&original, format, limits)?;
     let (mut masters, mut made) = (Masters::NONE, Vec::new());
     if let Some(picture) = picture {

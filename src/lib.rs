@@ -19,7 +19,7 @@
 //! | [`access`] | who may see an image: pure |
 //! | [`link`] | signed links: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
-//! | [`server`], [`gate`], [`config`], [`metrics`], [`clock`], [`id`] | tools that know nothing of images |
+//! | [`server`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -41,7 +41,8 @@
 //!    and the pieces of resumable uploads included, or lies where a client may still write and is
 //!    cleared when he cannot; one enum, [`store::Object`], owns every object's name
 //!    (`tests/it/durability.rs`, `tests/it/ways_in.rs`, `tests/it/tus.rs`, `tests/it/masters.rs`).
-//! 6. Every queue, body, cache, pixel buffer and loop is bounded by a named value with a unit.
+//! 6. Every queue, body, cache, pixel buffer and loop is bounded by a named value with a unit; what is
+//!    decoded and encoded at once shares one [`budget`] of bytes (`tests/it/memory.rs`).
 //! 7. A panic or a hostile file costs one request, never a worker, a lock or the process.
 //! 8. Purposes never mix: a link, a user's token and a service key can never stand in for each other.
 //!
@@ -73,6 +74,7 @@
 
 pub mod access;
 pub mod app;
+pub mod budget;
 pub mod cli;
 pub mod clock;
 pub mod config;

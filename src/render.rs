@@ -24,6 +24,7 @@
 mod canvas;
 mod colour;
 mod content;
+pub mod cost;
 mod decode;
 mod encode;
 mod filter;
@@ -53,12 +54,7 @@ pub use strip::{StripError, strip};
 pub use turn::Turn;
 pub use watermark::{Watermark, WatermarkError, WatermarkSettings};
 
-/// The bounds that keep one picture from costing more than its share.
-///
-/// Decoding holds at most about 10 bytes for each of a source's pixels at once (a 16-bit PNG 8, a
-/// progressive JPEG 9 or, of inks, 12, an AVIF of more than 8 bits 10), resizing with transparency 8
-/// more. Filters hold at most about 16 bytes for each of the answer's pixels. Of an animation three
-/// canvases are held, whatever its length.
+/// The bounds that keep one picture from costing more than its share; [`cost`] tells how much memory that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The largest source, in pixels of its canvas.
@@ -67,6 +63,8 @@ pub struct Limits {
     pub max_animation_pixels: u64,
     /// The most frames of an animation, however small.
     pub max_frames: u32,
+    /// The largest file of an animated answer, in bytes.
+    pub max_animation_bytes: u64,
     /// The longest side of an answer, in pixels.
     pub max_output_side: u32,
     /// The largest answer, in pixels.
@@ -82,6 +80,7 @@ impl Default for Limits {
             max_pixels: 100_000_000,
             max_animation_pixels: 400_000_000,
             max_frames: 2_000,
+            max_animation_bytes: 64 << 20,
             max_output_side: MAX_SIDE,
             max_output_pixels: u64::from(MAX_SIDE) * u64::from(MAX_SIDE),
             max_avif_pixels: 10_000_000,
@@ -134,7 +133,8 @@ pub enum RenderError {
     /// The options cut everything off.
     #[error("`trim` leaves nothing of a picture of {}×{} pixels; trim less", .0.width, .0.height)]
     NothingLeft(Size),
-    /// All frames of the answer would be larger than [`Limits::max_animation_pixels`].
+    /// All frames of the answer would be larger than [`Limits::max_animation_pixels`], or their file larger
+    /// than [`Limits::max_animation_bytes`].
     #[error(
         "an animation of {frames} frames of {width}×{height} pixels is larger than allowed; ask for a smaller width or height, or for `anim=false`"
     )]
@@ -146,6 +146,9 @@ pub enum RenderError {
         /// Pixels.
         height: u32,
     },
+    /// It was not to go on.
+    #[error("it was given up after as long as a render may take")]
+    OutOfTime,
     /// The source does not decode.
     #[error("the source cannot be decoded")]
     Decode(#[source] image::ImageError),
@@ -157,35 +160,35 @@ pub enum RenderError {
     Encode(String),
 }
 
-/// Makes the picture that `plan` asks for out of the original `source`.
+/// Asked between the steps of a render, and between frames: false ends it.
+pub type KeepGoing<'a> = &'a dyn Fn() -> bool;
+
+fn go_on(keep_going: KeepGoing<'_>) -> Result<(), RenderError> {
+    if keep_going() { Ok(()) } else { Err(RenderError::OutOfTime) }
+}
+
+/// Makes the picture that `plan` asks for out of the original `source`, however long that takes.
 pub fn render(source: &[u8], format: Format, plan: &Plan, limits: &Limits) -> Result<Rendered, RenderError> {
-    if let Some(target) = plan.animation
-        && let Some(animation) = strip::animation(source, format)
-    {
-        return render_animation(source, format, animation, plan, target, limits);
-    }
-    render_still(source, format, None, plan, limits)
+    render_while(source, format, None, plan, limits, &|| true)
 }
 
-/// Makes the picture that `plan` asks for out of a master of an original of size `original`. It has the
-/// size that the original's would have (see [`Masters::fit_for`] for which masters are large enough).
-pub fn render_from_master(
-    master: &[u8],
-    format: Format,
-    original: Size,
-    plan: &Plan,
-    limits: &Limits,
-) -> Result<Rendered, RenderError> {
-    render_still(master, format, Some(original), plan, limits)
-}
-
-fn render_still(
+/// Makes the picture that `plan` asks for as long as it may, out of the original itself, or out of a master
+/// of an original of size `original`. It has the size that the original's would have (see
+/// [`Masters::fit_for`] for which masters are large enough).
+pub fn render_while(
     source: &[u8],
     format: Format,
     original: Option<Size>,
     plan: &Plan,
     limits: &Limits,
+    keep_going: KeepGoing<'_>,
 ) -> Result<Rendered, RenderError> {
+    if let Some(target) = plan.animation
+        && original.is_none()
+        && let Some(animation) = strip::animation(source, format)
+    {
+        return render_animation(source, format, (animation, target), plan, limits, keep_going);
+    }
     let source = decode::Source::open(source, format, limits)?;
     let whole = original.unwrap_or(source.upright_size());
     let mut layout = geometry::layout(whole, plan)?;
@@ -194,12 +197,13 @@ fn render_still(
     let look = source.look.clone();
     let pixels = source.pixels()?;
     let plan = &*plan.for_alpha(matches!(pixels, decode::Pixels::Rgba(_)));
+    go_on(keep_going)?;
     if content::decides(plan) {
         layout = content::layout(&pixels, &look, whole, plan)?;
         check_output(layout.output(), plan, limits)?;
     }
     let size = layout.output();
-    let pixels = transform::transform(pixels, &look, whole, &layout, plan)?;
+    let pixels = transform::transform(pixels, &look, whole, &layout, plan, keep_going)?;
     Ok(Rendered {
         bytes: encode::encode(&pixels, plan.format, plan.quality)?,
         format: plan.format,
@@ -212,10 +216,10 @@ fn render_still(
 fn render_animation(
     source: &[u8],
     format: Format,
-    animation: strip::Animation,
+    (animation, target): (strip::Animation, Format),
     plan: &Plan,
-    target: Format,
     limits: &Limits,
+    keep_going: KeepGoing<'_>,
 ) -> Result<Rendered, RenderError> {
     let opened = decode::Source::open(source, format, limits)?;
     let whole = opened.upright_size();
@@ -227,20 +231,25 @@ fn render_animation(
         check_output(layout.output(), plan, limits)?;
     }
     let size = layout.output();
+    let Size { width, height } = size;
+    let too_large = RenderError::AnimationTooLarge { frames: animation.frames, width, height };
     if size.pixels().saturating_mul(animation.frames.into()) > limits.max_animation_pixels {
-        let Size { width, height } = size;
-        return Err(RenderError::AnimationTooLarge { frames: animation.frames, width, height });
+        return Err(too_large);
     }
 
     let mut encoder = encode::Animator::new(target, size, plan.quality, animation.plays)?;
     for frame in decode::frames(source, format).map_err(RenderError::Decode)? {
         let frame = frame.map_err(RenderError::Decode)?;
+        go_on(keep_going)?;
         let (numerator, denominator) = frame.delay().numer_denom_ms();
         let pixels = decode::Pixels::Rgba(frame.into_buffer());
-        let pixels = transform::transform(pixels, &look, whole, &layout, plan)?;
+        let pixels = transform::transform(pixels, &look, whole, &layout, plan, keep_going)?;
         encoder.push(pixels.into_rgba(), numerator / denominator.max(1))?;
+        if encoder.written() as u64 > limits.max_animation_bytes {
+            return Err(too_large);
+        }
     }
-    Ok(Rendered { bytes: encoder.finish()?, format: target, width: size.width, height: size.height })
+    Ok(Rendered { bytes: encoder.finish()?, format: target, width, height })
 }
 
 fn check_output(size: Size, plan: &Plan, limits: &Limits) -> Result<(), RenderError> {

@@ -17,17 +17,19 @@ use http::HeaderValue;
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use tokio::time::timeout;
 
 pub use self::background::Freshness;
 
 use self::background::Background;
 use crate::{
     access::Permit,
+    budget::Budget,
     db::Db,
     gate::{Gate, GateError, Pass},
     id::{BlobKey, ImageId},
     metrics::Metrics,
-    render::{self, Format, Limits, Masters, Plan, RenderError, Size},
+    render::{self, Format, Limits, Masters, Plan, RenderError, Size, cost},
     store::{Object, Store, StoreError},
 };
 
@@ -85,6 +87,12 @@ pub enum VariantError {
     /// The render failed.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// It takes too much memory to be made while others wait for renders.
+    #[error("the rendition takes more than half of the memory for renders")]
+    TooDear,
+    /// It is not ready after as long as somebody is let wait.
+    #[error("the rendition is not ready yet")]
+    NotReady,
     /// What others wait for too failed.
     #[error(transparent)]
     Shared(Arc<VariantError>),
@@ -105,6 +113,8 @@ struct Source {
     store: Store,
     renders: Gate,
     fetches: Gate,
+    memory: Budget,
+    render_timeout: Duration,
     limits: Limits,
     max_original_bytes: u64,
     masters: master::Maker,
@@ -140,11 +150,15 @@ pub struct Bounds {
     pub background: Option<Gate>,
     /// Sources read from the bucket at once.
     pub fetches: Gate,
+    /// What they may hold in memory while they are rendered.
+    pub memory: Budget,
+    /// How long a render may take, and somebody may wait for one.
+    pub render_timeout: Duration,
     /// What one picture may cost.
     pub limits: Limits,
     /// The largest source, in bytes.
     pub max_original_bytes: u64,
-    /// How much is kept in memory, in bytes.
+    /// How much of what was made is kept in memory, in bytes.
     pub memory_bytes: u64,
     /// Seconds after which a write to the bucket is over, one way or the other.
     pub write_secs: u64,
@@ -153,8 +167,8 @@ pub struct Bounds {
 impl Variants {
     /// An empty cache, and what fills it.
     pub fn new(db: Db, store: Store, bounds: Bounds, metrics: Metrics) -> Self {
-        let Bounds { renders, background, fetches, limits, max_original_bytes, memory_bytes, write_secs } =
-            bounds;
+        let Bounds { renders, background, fetches, memory, render_timeout, limits, .. } = bounds;
+        let Bounds { max_original_bytes, memory_bytes, write_secs, .. } = bounds;
         let cache = Cache::builder()
             .max_capacity(memory_bytes)
             .weigher(|_, variant: &Arc<Variant>| {
@@ -167,6 +181,8 @@ impl Variants {
             store,
             renders,
             fetches,
+            memory,
+            render_timeout,
             limits,
             max_original_bytes,
             masters: master::Maker::new(db, write_secs),
@@ -175,7 +191,8 @@ impl Variants {
         Self { cache, source: Arc::new(source), background }
     }
 
-    /// One rendition of the permitted image. Requests for the same one that come meanwhile share the work.
+    /// One rendition of the permitted image. Requests for the same one that come meanwhile share the work,
+    /// which goes on, and is kept, when nobody waits for it any more.
     pub async fn get(&self, permit: &Permit, what: What) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
         let key = (permit.image(), what.clone());
         if let Some(variant) = self.cache.get(&key).await {
@@ -183,6 +200,7 @@ impl Variants {
         }
         let (cache, source) = (self.cache.clone(), Arc::clone(&self.source));
         let original = Original::of(permit);
+        let wait = matches!(what, What::Rendered(_)).then_some(self.source.render_timeout);
         // A task of its own: what was begun is finished and kept, even when all who asked have hung up.
         let flight = tokio::spawn(async move {
             let mut tier = Tier::Memory;
@@ -194,7 +212,11 @@ impl Variants {
             let variant = cache.try_get_with(key, fill).await?;
             Ok((variant, tier))
         });
-        flight.await.map_err(|_| Arc::new(GateError::Panicked.into()))?
+        let landed = match wait {
+            Some(wait) => timeout(wait, flight).await.map_err(|_| Arc::new(VariantError::NotReady))?,
+            None => flight.await,
+        };
+        landed.map_err(|_| Arc::new(GateError::Panicked.into()))?
     }
 
     /// Drops what memory holds of an image that is gone.
@@ -219,28 +241,37 @@ impl Source {
             drop(fetching);
             return Ok((Variant::new(bytes, original.format), Tier::Bucket));
         };
-        let limits = self.limits;
+        let (limits, allowed) = (self.limits, self.render_timeout);
         let is_awaited = background.is_none();
-        let (rendered, took) = if let Some(rung) = original.masters.fit_for(original.size, &plan) {
-            let (format, size) = (original.masters.format(), original.size);
+        let (source, pass, format, size) = if let Some(rung) = original.masters.fit_for(original.size, &plan)
+        {
             // Boxed, since what makes an absent master is a large future, and seldom needed.
             let master = Box::pin(self.master(original, rung)).await?;
             let pass = match background {
                 None => self.renders.enter().await?,
                 Some(pass) => pass,
             };
-            let started = Instant::now();
-            let render = move || render::render_from_master(&master, format, size, &plan, &limits);
-            (pass.run(render).await??, started.elapsed())
+            (master, pass, original.masters.format(), Some(original.size))
         } else {
-            let format = original.format;
             let (source, pass) = match background {
                 None => self.original_with_a_turn(original).await?,
                 Some(pass) => (self.original(original).await?, pass),
             };
-            let started = Instant::now();
-            (pass.run(move || render::render(&source, format, &plan, &limits)).await??, started.elapsed())
+            (source, pass, original.format, None)
         };
+        let (file, wanted) = (source.clone(), plan.clone());
+        let bytes = pass.run(move || cost::of_variant(&file, format, size, &wanted, &limits)).await?;
+        // It would keep those who wait waiting until all is free, and then as long as it takes.
+        if !is_awaited && !self.memory.has_twice(bytes) {
+            return Err(VariantError::TooDear);
+        }
+        let render = move || {
+            let started = Instant::now();
+            let keep_going = || started.elapsed() < allowed;
+            let rendered = render::render_while(&source, format, size, &plan, &limits, &keep_going);
+            rendered.map(|rendered| (rendered, started.elapsed()))
+        };
+        let (rendered, took) = self.memory.run(&pass, bytes, render).await??;
         if is_awaited {
             self.metrics.rendered(took);
         }

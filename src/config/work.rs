@@ -1,4 +1,4 @@
-//! `[work]`: how much is done at once.
+//! `[work]`: how much is done at once, in how much memory, and for how long.
 
 use serde::Deserialize;
 
@@ -18,6 +18,15 @@ pub struct Work {
     pub ingests: usize,
     /// Uploads that may wait for that.
     pub ingests_waiting: usize,
+    /// Bytes that all renders and verifications together may hold while they decode, resize and encode. Each
+    /// waits until what it may need at most is free; what may need more than all of it runs alone.
+    ///
+    /// The program also needs `cache.memory_bytes`; up to `upload.max_bytes` for each of `fetches`, and five
+    /// times that for each of `renders` and `ingests`, for the files themselves; and some 100 MiB for
+    /// everything else.
+    pub render_memory_bytes: u64,
+    /// Seconds that a render may take, and that anybody waits for one; then it is 504.
+    pub render_timeout_secs: u64,
     /// Originals read from the bucket at once.
     pub fetches: usize,
     /// Originals that may wait for that.
@@ -43,6 +52,8 @@ impl Default for Work {
             background_waiting: 64,
             ingests: 0,
             ingests_waiting: 64,
+            render_memory_bytes: 1 << 30,
+            render_timeout_secs: 20,
             fetches: 16,
             fetches_waiting: 256,
             completions: 8,

@@ -10,7 +10,7 @@ use image::{
 
 use self::{avif::AvifDecoder, jpeg::JpegDecoder};
 use super::colour::{self, described};
-use super::{Format, Limits, RenderError, Size};
+use super::{Format, Limits, RenderError, Size, strip};
 
 mod avif;
 mod jpeg;
@@ -53,8 +53,17 @@ pub(super) struct Look {
     pub(super) profile: Option<Vec<u8>>,
 }
 
+impl Look {
+    /// The size of the profile in bytes.
+    pub(super) fn profile_bytes(&self) -> u64 {
+        self.profile.as_ref().map_or(0, |profile| profile.len() as u64)
+    }
+}
+
 /// A source whose header has been read and found small enough; its pixels are still coded.
 pub(super) struct Source<'a> {
+    file: &'a [u8],
+    format: Format,
     decoder: Box<dyn ImageDecoder + 'a>,
     pub(super) look: Look,
     /// What sixteen bits have to be converted from before they become eight.
@@ -78,13 +87,52 @@ impl<'a> Source<'a> {
         );
         let (profile, wide_profile) = if is_wide { (None, profile) } else { (profile, None) };
         let orientation = decoder.orientation().map_err(RenderError::Decode)?;
-        Ok(Source { decoder, look: Look { orientation, profile }, wide_profile })
+        Ok(Source { file: bytes, format, decoder, look: Look { orientation, profile }, wide_profile })
+    }
+
+    /// The size of the picture as it is stored.
+    pub(super) fn size(&self) -> Size {
+        let (width, height) = self.decoder.dimensions();
+        Size { width, height }
+    }
+
+    /// Bytes of a pixel once it is decoded: three, or four with alpha.
+    pub(super) fn channels(&self) -> u64 {
+        if self.decoder.color_type().has_alpha() { 4 } else { 3 }
+    }
+
+    /// Bytes that [`Source::pixels`] holds at most, those that it returns included.
+    pub(super) fn decoding(&self) -> u64 {
+        let (colour, eight) = (self.decoder.color_type(), self.channels());
+        let decoded = u64::from(colour.bytes_per_pixel());
+        // What the decoder itself holds for each pixel: coefficients, planes, or a frame to be put in place.
+        let beside = match self.format {
+            Format::Jpeg => jpeg::held(self.file),
+            Format::Png => 0,
+            Format::Webp if eight == 4 || strip::animation(self.file, self.format).is_some() => 8,
+            Format::Webp => 4,
+            Format::Gif => 5,
+            // Three planes of more than eight bits.
+            Format::Avif => 6,
+        };
+        // Sixteen bits are brought to colours, and then to eight bits; grey becomes colour.
+        let converting = match decoded / u64::from(colour.channel_count()) {
+            2 => decoded.max(eight) + 2 * eight,
+            _ if decoded == eight => 0,
+            _ => decoded + eight,
+        };
+        let copies = match self.format {
+            Format::Jpeg => 1,
+            // What is coded, and what of it the decoder has been sent.
+            Format::Avif => 2,
+            Format::Png | Format::Webp | Format::Gif => 0,
+        };
+        copies * self.file.len() as u64 + (decoded + beside).max(converting) * self.size().pixels()
     }
 
     /// The size of the picture as it is meant to be seen.
     pub(super) fn upright_size(&self) -> Size {
-        let (width, height) = self.decoder.dimensions();
-        let size = Size { width, height };
+        let size = self.size();
         if transposes(self.look.orientation) { size.transposed() } else { size }
     }
 
@@ -128,6 +176,20 @@ fn png(bytes: &[u8]) -> ImageResult<PngDecoder<Cursor<&[u8]>>> {
     let mut limits = image::Limits::no_limits();
     limits.max_alloc = Some(MAX_PNG_SIDE_BYTES);
     PngDecoder::with_limits(Cursor::new(bytes), limits)
+}
+
+/// Bytes for each pixel of the canvas that [`frames`] keeps from frame to frame, and that it holds beside
+/// while it decodes one, the frame included, which has four.
+pub(super) fn held_for_frames(format: Format) -> (u64, u64) {
+    match format {
+        Format::Jpeg | Format::Avif => (0, 0),
+        // Two canvases; a list of places and colours when one is cleared.
+        Format::Png => (8, 12),
+        // A canvas; a frame with its alpha apart, luma and chroma, and what it becomes.
+        Format::Webp => (4, 11),
+        // A canvas; a frame, its places in the palette, and what it becomes.
+        Format::Gif => (4, 9),
+    }
 }
 
 /// The frames of an animation, decoded one at a time: each is the whole canvas as it is seen, what

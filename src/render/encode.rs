@@ -31,6 +31,39 @@ const MASTER_QUALITY: u8 = 92;
 /// How hard libwebp works, 0–6. The last steps cost far more time than they save bytes.
 const WEBP_METHOD: i32 = 4;
 
+/// Bytes for each pixel that [`encode`] holds at most beside the picture, the file included: coefficients,
+/// tokens, a palette's search. It is what noise takes.
+pub(super) fn held(format: Format, quality: u8) -> u64 {
+    match format {
+        Format::Jpeg | Format::Png => 10,
+        // libwebp's tokens, or its search for matches where there is alpha.
+        Format::Webp => 48,
+        Format::Gif => 4 + 14,
+        // rav1e's records of what it may have to code, the more the finer they are.
+        Format::Avif if quality < FULL_CHROMA_QUALITY => 100,
+        Format::Avif => 260,
+    }
+}
+
+/// The same for [`master`], whatever its format.
+pub(super) fn held_for_master() -> u64 {
+    held(Format::Png, MASTER_QUALITY).max(held(Format::Jpeg, MASTER_QUALITY))
+}
+
+/// Bytes for each pixel that [`Animator::push`] holds at most beside the frame: the part that changes, and
+/// what [`held`] says of it.
+pub(super) fn held_for_frame(format: Format, quality: u8) -> u64 {
+    4 + held(format, quality)
+}
+
+/// Bytes that an animation of so many frames of so many pixels holds between them: earlier frames, and the
+/// file of at most `max_bytes`, which is put together of a copy.
+pub(super) fn held_between_frames(format: Format, frames: u32, pixels: u64, max_bytes: u64) -> u64 {
+    let (earlier, coded) = if format == Format::Gif { (8, 2) } else { (4, 4) };
+    let file = pixels.saturating_mul(coded * u64::from(frames)).min(max_bytes);
+    earlier * pixels + 2 * file
+}
+
 /// Encodes `pixels`. `quality` is 1–100 and means nothing to PNG; JPEG drops the alpha channel,
 /// so the caller flattens first.
 pub(super) fn encode(pixels: &Pixels, format: Format, quality: u8) -> Result<Vec<u8>, RenderError> {
@@ -73,6 +106,14 @@ impl Animator {
         match self {
             Animator::Webp(animation) => animation.push(frame, delay_ms),
             Animator::Gif(animation) => animation.push(frame, delay_ms),
+        }
+    }
+
+    /// Bytes that all frames so far have become.
+    pub(super) fn written(&self) -> usize {
+        match self {
+            Animator::Webp(animation) => animation.written(),
+            Animator::Gif(animation) => animation.written(),
         }
     }
 

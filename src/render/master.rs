@@ -82,6 +82,11 @@ impl Masters {
         Rung::ALL.into_iter().take(self.sides.len())
     }
 
+    /// The longer side of the largest in pixels; 0 when there is none.
+    pub fn longest(&self) -> u32 {
+        self.sides.first().copied().unwrap_or(0)
+    }
+
     /// The smallest master that is large enough for what `plan` asks of an original of size `source`,
     /// if there is one. What is trimmed, in the original's pixels, is cut from the original.
     pub fn fit_for(&self, source: Size, plan: &Plan) -> Option<Rung> {

@@ -37,6 +37,26 @@ pub(super) fn resize(
     either(&pixels, part, crop, size, ResizeAlg::Convolution(FilterType::Lanczos3))
 }
 
+/// Bytes that [`resize`] holds at most beside the picture and its answer, for `channels` bytes a pixel.
+pub(super) fn held(part: CropBox, crop: CropBox, size: Size, channels: u64) -> u64 {
+    if shrink::applies(crop, size) {
+        return shrink::held(part, crop, size, channels);
+    }
+    enlarging(part.whole_size().pixels(), size.pixels(), channels)
+}
+
+/// The same where it is not known yet which part, of so many pixels at most, becomes how large.
+pub(super) fn held_at_most(part: u64, answer: u64, channels: u64) -> u64 {
+    (channels * (8 * part + 3 * answer)).max(enlarging(part, answer, channels))
+}
+
+/// The part once more where alpha is multiplied, and what lies between the passes: at most root two of the
+/// geometric mean in the resizer's own order, or half of that twice, multiplied once more, in the other.
+fn enlarging(part: u64, answer: u64, channels: u64) -> u64 {
+    let multiplied = if channels == 4 { part } else { 0 };
+    channels * (multiplied + part.saturating_mul(answer).isqrt() * 3 / 2)
+}
+
 /// The same for all of a part as it is stored, and by any filter.
 pub(super) fn resized(
     pixels: &Pixels,

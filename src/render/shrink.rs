@@ -57,6 +57,23 @@ pub(super) fn shrink(
     })
 }
 
+/// Bytes that [`shrink`] holds at most beside its source and its answer, for `channels` bytes a pixel: what
+/// the short filter leaves, and one band.
+pub(super) fn held(part: CropBox, crop: CropBox, size: Size, channels: u64) -> u64 {
+    let band = |from: Size, step: f64, to: Size, reach: f64| {
+        let made = Size { height: rows_at_once(step).min(to.height), ..to };
+        let rows = u32_of((f64::from(made.height) + 2.0 * reach) * step + 2.0).min(from.height);
+        // As stored, its light, that scaled by alpha, and between the two passes; and what becomes of it.
+        channels * (7 * Size { height: rows, ..from }.pixels() + 3 * made.pixels())
+    };
+    let whole = part.whole_size();
+    let (_, down) = scale(crop, size);
+    let Some(small) = reduced_size(whole, crop, size) else { return band(whole, down, size, LONG.1) };
+    let (_, reduced) = scale(everything(whole), small);
+    let first = band(whole, reduced, small, SHORT.1);
+    2 * channels * small.pixels() + first.max(band(small, down / reduced, size, LONG.1))
+}
+
 #[derive(Clone, Copy)]
 struct Types {
     stored: PixelType,
@@ -79,14 +96,8 @@ fn shrunk<P: Pixel<Subpixel = u8>>(
         Ok(())
     };
 
-    let (across, down) = scale(crop, size);
-    let times = (across.min(down) / LEFT_TO_FILTER).floor();
     let whole = part.whole_size();
-    if times < 2.0 {
-        filter(&lit, whole, crop, size, LONG, &mut store)?;
-    } else {
-        let less = |side: u32| u32_of((f64::from(side) / times).round()).max(1);
-        let small = Size { width: less(whole.width), height: less(whole.height) };
+    if let Some(small) = reduced_size(whole, crop, size) {
         let mut reduced = Vec::with_capacity(bytes(small, types.light));
         filter(&lit, whole, everything(whole), small, SHORT, &mut |band: Image<'_>| {
             reduced.extend_from_slice(band.buffer());
@@ -107,6 +118,8 @@ fn shrunk<P: Pixel<Subpixel = u8>>(
             height: crop.height / down,
         };
         filter(&rows_of, small, crop, size, LONG, &mut store)?;
+    } else {
+        filter(&lit, whole, crop, size, LONG, &mut store)?;
     }
     ImageBuffer::from_raw(size.width, size.height, stored)
         .ok_or_else(|| RenderError::Resize("bands are missing".to_owned()))
@@ -127,10 +140,9 @@ fn filter(
     let width = crop.width.min(f64::from(whole.width) - left);
     let step = crop.height.min(f64::from(whole.height) - top) / f64::from(size.height);
     let how = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    let at_once = u32_of(BAND_ROWS / step).max(1);
     let (mut resizer, mut row) = (Resizer::new(), 0);
     while row < size.height {
-        let rows = at_once.min(size.height - row);
+        let rows = rows_at_once(step).min(size.height - row);
         let (from, to) = (top + f64::from(row) * step, top + f64::from(row + rows) * step);
         let first = u32_of((from - reach * step).floor());
         let last = u32_of((to + reach * step).ceil()).min(whole.height);
@@ -168,6 +180,19 @@ fn light<P: Pixel<Subpixel = u8>>(
     let mut light = Image::new(width, high, types.light);
     SRGB.forward_map(&stored, &mut light).map_err(failed)?;
     Ok(light)
+}
+
+/// What the short filter makes of a picture of size `whole`, if it has anything to do.
+fn reduced_size(whole: Size, crop: CropBox, size: Size) -> Option<Size> {
+    let (across, down) = scale(crop, size);
+    let times = (across.min(down) / LEFT_TO_FILTER).floor();
+    let less = |side: u32| u32_of((f64::from(side) / times).round()).max(1);
+    (times >= 2.0).then(|| Size { width: less(whole.width), height: less(whole.height) })
+}
+
+/// How many rows of the answer are made at once, where each is `step` rows of what it is made from.
+fn rows_at_once(step: f64) -> u32 {
+    u32_of(BAND_ROWS / step).max(1)
 }
 
 /// Pixels of the source for each of the answer's, across and down.

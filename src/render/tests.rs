@@ -113,7 +113,7 @@ fn a_part_of_the_upright_picture_is_cut_from_the_right_place() {
                 part: geometry::everything(upright),
             };
             let plan = plan("f=png", Format::Jpeg);
-            let cut = transform::transform(pixels.clone(), &look, upright, &layout, &plan).unwrap();
+            let cut = transform::transform(pixels.clone(), &look, upright, &layout, &plan, &|| true).unwrap();
             let decode::Pixels::Rgb(cut) = cut else { unreachable!("a JPEG has no alpha") };
             assert_eq!(cut.dimensions(), (6, 5));
             let Rgb([r, g, b]) = *cut.get_pixel(3, 2);
@@ -380,10 +380,47 @@ fn answers_stay_within_their_limits() {
     assert!(outcome("w=20").is_ok() && outcome("w=40,fit=contain,anim=false").is_ok());
     let error = outcome("w=22,fit=contain").unwrap_err();
     assert!(matches!(error, RenderError::AnimationTooLarge { frames: 2, width: 22, height: 11 }), "{error}");
+    let short = Limits { max_animation_bytes: 100, ..Limits::default() };
+    for options in ["f=gif", "f=webp"] {
+        let error = render(&gif, Format::Gif, &plan(options, Format::Gif), &short).unwrap_err();
+        assert!(matches!(error, RenderError::AnimationTooLarge { .. }), "{options}: {error}");
+    }
 
     let small = Limits { max_pixels: 64 * 8 - 1, ..Limits::default() };
     let error = render(&jpeg, Format::Jpeg, &plan("w=1", Format::Jpeg), &small).unwrap_err();
     assert!(matches!(error, RenderError::SourceTooLarge { pixels: 512, .. }));
+}
+
+#[test]
+fn a_render_ends_as_soon_as_it_may_not_go_on() {
+    let jpeg = samples::jpeg(&samples::quadrants(64, 32), false);
+    let gif =
+        samples::gif(&[samples::gradient(20, 10), samples::gradient(20, 10), samples::gradient(20, 10)]);
+    for (source, format, options, least) in [
+        (&jpeg, Format::Jpeg, "w=16,blur=2,sharpen=1", 4),
+        (&gif, Format::Gif, "w=16,f=webp", 3),
+        (&gif, Format::Gif, "w=16,f=gif", 3),
+    ] {
+        // How often it asks, and what it says, when the answer to all but the first `n` questions is no.
+        let after = |n: u32| {
+            let asked = std::cell::Cell::new(0);
+            let keep_going = || {
+                asked.set(asked.get() + 1);
+                asked.get() <= n
+            };
+            let plan = plan(options, format);
+            let made = render_while(source, format, None, &plan, &Limits::default(), &keep_going);
+            (asked.get(), made)
+        };
+        let (all, made_in_time) = after(u32::MAX);
+        assert_eq!(made_in_time.unwrap(), made(source, format, options));
+        assert!(all >= least, "{options}: it asks {all} times");
+        for n in 0..all {
+            let (asked, ended) = after(n);
+            assert!(matches!(ended, Err(RenderError::OutOfTime)), "{options}, {n}");
+            assert_eq!(asked, n + 1, "{options}: it went on after a no");
+        }
+    }
 }
 
 /// An index of a palette is a byte, and so is the one for what is transparent.

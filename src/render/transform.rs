@@ -1,9 +1,9 @@
 //! Pixels to pixels: cut and resize, turn, convert to sRGB, filter, lay on a background, mark.
 
 use super::decode::{Look, Pixels};
-use super::geometry::Layout;
+use super::geometry::{CropBox, Layout};
 use super::options::Plan;
-use super::{RenderError, Size, Turn, canvas, colour, filter, master, resize};
+use super::{KeepGoing, RenderError, Size, Turn, canvas, colour, filter, go_on, master, resize};
 
 /// Brings the stored pixels of one frame into the shape of `layout`, and makes of them what `plan`
 /// asks for. `whole` is the size of the upright original, which `layout` was made for.
@@ -15,23 +15,43 @@ pub(super) fn transform(
     whole: Size,
     layout: &Layout,
     plan: &Plan,
+    keep_going: KeepGoing<'_>,
 ) -> Result<Pixels, RenderError> {
-    let upright = Turn::from(look.orientation);
-    let turn = upright.then(layout.turn);
-    // The layout speaks of the original; these may be the pixels of a master.
-    let (whole, found) = (layout.turn.size(whole), turn.size(pixels.size()));
-    let stored = |part| turn.before(master::on_master(part, whole, found), found);
-    let (part, crop) = (stored(layout.part), stored(layout.crop));
-    let size = turn.inverse().size(layout.size);
-
-    let pixels = seen(resize::resize(pixels, part, crop, size)?, turn, look);
-    let pixels = filter::blur(pixels, plan.blur)?;
+    let Placed { turn, part, crop, size } = place(pixels.size(), look, whole, layout);
+    let pixels = resize::resize(pixels, part, crop, size)?;
+    go_on(keep_going)?;
+    let pixels = filter::blur(seen(pixels, turn, look), plan.blur)?;
+    go_on(keep_going)?;
     let pixels = filter::sharpen(pixels, plan.sharpen)?;
+    go_on(keep_going)?;
     let mut pixels = canvas::lay(pixels, layout.canvas, plan.background);
     if let Some(watermark) = &plan.watermark {
         watermark.draw(&mut pixels)?;
     }
     Ok(pixels)
+}
+
+/// Bytes that the resizing of stored pixels of size `found` holds at most beside them and its answer.
+pub(super) fn resizing(found: Size, channels: u64, look: &Look, whole: Size, layout: &Layout) -> u64 {
+    let Placed { part, crop, size, .. } = place(found, look, whole, layout);
+    resize::held(part, crop, size, channels)
+}
+
+/// A layout in stored pixels, before the turn that makes it what it says.
+struct Placed {
+    turn: Turn,
+    part: CropBox,
+    crop: CropBox,
+    size: Size,
+}
+
+/// The layout speaks of the original; what is found may be the pixels of a master.
+fn place(found: Size, look: &Look, whole: Size, layout: &Layout) -> Placed {
+    let turn = Turn::from(look.orientation).then(layout.turn);
+    let (whole, found) = (layout.turn.size(whole), turn.size(found));
+    let stored = |part| turn.before(master::on_master(part, whole, found), found);
+    let (part, crop) = (stored(layout.part), stored(layout.crop));
+    Placed { turn, part, crop, size: turn.inverse().size(layout.size) }
 }
 
 /// A whole stored picture, upright and sRGB.

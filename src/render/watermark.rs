@@ -140,6 +140,12 @@ impl Watermark {
         &self.fingerprint
     }
 
+    /// How many pixels it has.
+    pub(super) fn pixels(&self) -> u64 {
+        let (width, height) = self.image.dimensions();
+        Size { width, height }.pixels()
+    }
+
     /// Draws the watermark on a picture. It is as large as fits into its part of the picture.
     pub(super) fn draw(&self, pixels: &mut Pixels) -> Result<(), RenderError> {
         let Size { width, height } = pixels.size();

@@ -112,8 +112,9 @@ impl Variants {
         let Err(error) = self.cache.try_get_with(key.clone(), fill).await else { return Behind::Made };
         let image = key.0;
         match &*error {
-            // It was deleted meanwhile; it is not to be had at this size.
+            // It was deleted meanwhile; it is not to be had at this size, or not in this memory.
             VariantError::Store(StoreError::Missing { .. })
+            | VariantError::TooDear
             | VariantError::Render(RenderError::AvifTooLarge { .. }) => {
                 tracing::debug!("nothing was rendered in the background of {image}: {error}");
             }

@@ -15,7 +15,7 @@ use crate::{
     clock,
     db::{Db, DbError, blobs},
     id::BlobKey,
-    render::{Masters, Rung, master},
+    render::{Masters, Rung, cost, master},
     store::{Object, StoreError},
 };
 
@@ -65,7 +65,10 @@ impl Source {
         let (format, limits) = (original.format, self.limits);
         let (source, pass) = self.original_with_a_turn(original).await?;
         let masters = original.masters.clone();
-        let files = pass.run(move || master::make(&source, format, &masters, &limits)).await??;
+        let (file, longest) = (source.clone(), masters.longest());
+        let bytes = pass.run(move || cost::of_original(&file, format, longest, &limits)).await?;
+        let make = move || master::make(&source, format, &masters, &limits);
+        let files = self.memory.run(&pass, bytes, make).await??;
         Ok(files.into_iter().map(Bytes::from).collect())
     }
 

@@ -15,6 +15,7 @@ mod hostile;
 mod idempotency;
 mod jpegs;
 mod masters;
+mod memory;
 mod options;
 mod pictures;
 mod readme;

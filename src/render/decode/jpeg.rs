@@ -144,6 +144,23 @@ impl<'a> JpegDecoder<'a> {
     }
 }
 
+/// Bytes for each pixel that a decoder holds beside those it writes: the inks, if there are any; two for each
+/// component until the last scan, where there are several; and all of the picture twice more, where another
+/// decoder takes it.
+pub(super) fn held(file: &[u8]) -> u64 {
+    let Ok(JpegDecoder { coding, colours, .. }) = JpegDecoder::new(file) else { return 0 };
+    let (components, inks) = match colours {
+        Colours::Grey => (1, 0),
+        Colours::Rgb | Colours::YCbCr => (3, 0),
+        Colours::Cmyk | Colours::Ycck => (4, 4),
+    };
+    inks + match coding {
+        JpegCoding::Sequential => 0,
+        JpegCoding::Progressive => 2 * components,
+        JpegCoding::Unusual => 4 * components,
+    }
+}
+
 impl ImageDecoder for JpegDecoder<'_> {
     fn dimensions(&self) -> (u32, u32) {
         (self.width.into(), self.height.into())

@@ -78,6 +78,11 @@ impl Gif {
         Ok(())
     }
 
+    /// Bytes of the file so far.
+    pub(super) fn written(&self) -> usize {
+        self.encoder.get_ref().len()
+    }
+
     pub(super) fn finish(mut self) -> Result<Vec<u8>, RenderError> {
         if let Some(held) = self.held.take() {
             self.write(&held, DisposalMethod::Keep)?;

@@ -57,6 +57,11 @@ impl WebpAnimation {
         Ok(())
     }
 
+    /// Bytes of the frames so far.
+    pub(super) fn written(&self) -> usize {
+        self.frames.len()
+    }
+
     pub(super) fn finish(self) -> Result<Vec<u8>, RenderError> {
         let mut header = vec![ANIMATION | if self.has_alpha { ALPHA } else { 0 }, 0, 0, 0];
         header.extend(le24(self.size.width - 1));

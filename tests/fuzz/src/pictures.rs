@@ -13,6 +13,7 @@ pub const LIMITS: Limits = Limits {
     max_pixels: 1 << 16,
     max_animation_pixels: 1 << 18,
     max_frames: 64,
+    max_animation_bytes: 1 << 20,
     max_output_side: 1 << 10,
     max_output_pixels: 1 << 16,
     max_avif_pixels: 1 << 12,
