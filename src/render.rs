@@ -46,8 +46,8 @@ pub use geometry::Size;
 pub use inspect::{Inspected, Picture, Rejected, inspect, inspect_picture};
 pub use master::{Masters, Rung};
 pub use options::{
-    Accepts, BadOptions, Catalogue, CatalogueError, Colour, DEFAULT_QUALITY, Decimal, Fit, Flip,
-    FormatChoice, Gravity, MAX_SIDE, Options, Plan, Rendition, Rotate, Trim,
+    Accepts, BadOptions, Catalogue, CatalogueError, Colour, Decimal, Fit, Flip, FormatChoice, Gravity,
+    MAX_SIDE, Options, Plan, Rendition, Rotate, Trim, default_quality,
 };
 pub use placeholder::Placeholder;
 pub use strip::{StripError, strip};

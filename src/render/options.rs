@@ -15,7 +15,7 @@ pub use catalogue::{Catalogue, CatalogueError};
 pub use look::Colour;
 pub use number::Decimal;
 pub use place::{Flip, Gravity, Rotate, Trim};
-pub use plan::{DEFAULT_QUALITY, Plan};
+pub use plan::{Plan, default_quality};
 pub use values::{Fit, FormatChoice};
 
 use super::Watermark;

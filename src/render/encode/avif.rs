@@ -13,7 +13,7 @@ use rav1e::prelude::{
     SpeedSettings, TransferCharacteristics,
 };
 
-use super::super::DEFAULT_QUALITY;
+use super::super::{Format, default_quality};
 use super::{FULL_CHROMA_QUALITY, Pixels, RenderError, Size};
 
 const BIT_DEPTH: u8 = 10;
@@ -138,7 +138,7 @@ fn quantizer(quality: u8) -> u8 {
     const LOWEST: u32 = 207;
     const DEFAULT: u32 = 108;
     const HIGHEST: u32 = 8;
-    let (quality, default) = (u32::from(quality.min(100)), u32::from(DEFAULT_QUALITY));
+    let (quality, default) = (u32::from(quality.min(100)), u32::from(default_quality(Format::Avif)));
     let quantizer = if quality < default {
         LOWEST - (LOWEST - DEFAULT) * quality / default
     } else {

@@ -341,7 +341,7 @@ fn same_bytes_same_plan() {
     let key = |text| plan(text, Format::Jpeg, "").to_string();
     assert_eq!(
         key("w=400"),
-        "width=400,height=auto,fit=scale-down,gravity=center,quality=80,format=jpeg,animation=none,keeps-alpha=false,\
+        "width=400,height=auto,fit=scale-down,gravity=center,quality=84,format=jpeg,animation=none,keeps-alpha=false,\
          background=ffffff,blur=0,sharpen=0,turn=0,trim=0;0;0;0,watermark=none"
     );
     for (one, other) in [
