@@ -133,12 +133,14 @@ pub fn png_chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], &named, &crc.to_be_bytes()].concat()
 }
 
-fn webp_chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
+/// A chunk of a WebP.
+pub fn webp_chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).unwrap();
     [&name[..], &length.to_le_bytes(), data, &[0][..data.len() % 2]].concat()
 }
 
-fn riff(chunks: &[u8]) -> Vec<u8> {
+/// A WebP of chunks.
+pub fn riff(chunks: &[u8]) -> Vec<u8> {
     let length = u32::try_from(chunks.len() + 4).unwrap();
     [b"RIFF", &length.to_le_bytes()[..], b"WEBP", chunks].concat()
 }

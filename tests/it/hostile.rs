@@ -1,9 +1,14 @@
 //! Files made to hurt: each is refused with a clean answer, and the server goes on serving.
+//!
+//! `cargo test --release hostile -- --nocapture` prints how long each of them took, and with
+//! `PINHOLE_TEST_MEGAPIXELS=50` what is as dear as the limits let it be.
+
+use std::{str::FromStr as _, time::Instant};
 
 use crate::{
     files::{self, file, gif_extension, jpeg_claiming, png_chunk},
     referee,
-    support::{TestApp, jpeg, picture, png},
+    support::{PATIENCE, Reply, TestApp, jpeg, picture, png},
 };
 
 /// Bytes of a mebibyte.
@@ -18,14 +23,23 @@ async fn started() -> (TestApp, u64) {
 }
 
 async fn is_taken(app: &TestApp, bytes: Vec<u8>) -> bool {
+    sent(app, "", bytes).await.status == 201
+}
+
+/// What a file is answered with; how long that took is printed.
+async fn sent(app: &TestApp, what: &str, bytes: Vec<u8>) -> Reply {
     let upload = app.post("/v1/images").user("alice").await.header("content-type", "image/*").body(bytes);
-    upload.send().await.status == 201
+    let begun = Instant::now();
+    let reply = upload.patience(10 * PATIENCE).send().await;
+    if !what.is_empty() {
+        println!("{what}: {} in {} ms", reply.status, begun.elapsed().as_millis());
+    }
+    reply
 }
 
 /// Insists that a file is refused for what it is, and that the next picture is still taken.
 async fn assert_refused(app: &TestApp, what: &str, bytes: Vec<u8>) {
-    let upload = app.post("/v1/images").user("alice").await.header("content-type", "image/*").body(bytes);
-    let reply = upload.send().await;
+    let reply = sent(app, what, bytes).await;
     match reply.status.as_u16() {
         415 => reply.expect_problem(415, "unsupported_type"),
         422 => reply.expect_problem(422, "image_invalid"),
@@ -83,8 +97,7 @@ async fn a_bomb_costs_no_memory() {
         ("a bomb for a comment", png_with(&png_chunk(*b"zTXt", &text))),
     ] {
         // The picture itself is fine, so that it is either refused, or taken without its bomb.
-        let upload = app.post("/v1/images").user("alice").await.header("content-type", "image/*");
-        let reply = upload.body(bytes).send().await;
+        let reply = sent(&app, what, bytes).await;
         assert!([201, 422].contains(&reply.status.as_u16()), "{what}: {}", reply.text());
         if reply.status == 201 {
             let image = reply.json()["id"].as_str().unwrap().to_owned();
@@ -93,6 +106,100 @@ async fn a_bomb_costs_no_memory() {
     }
     let grown = app.peak_memory().saturating_sub(used);
     assert!(grown < 96 * MIB, "{} KiB more in use", grown / 1024);
+}
+
+#[tokio::test]
+async fn an_animation_of_ten_thousand_frames_is_refused() {
+    const FRAMES: u32 = 10_000;
+    let (app, used) = started().await;
+    let webp = {
+        let still = file("webp", &picture(1, 1, 1));
+        let header = [2, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let frame = [&[0; 12][..], &[100, 0, 0, 0], &still[12..]].concat();
+        let frames = files::webp_chunk(*b"ANMF", &frame).repeat(FRAMES as usize);
+        let chunks = [files::webp_chunk(*b"VP8X", &header), files::webp_chunk(*b"ANIM", &[0; 6]), frames];
+        files::riff(&chunks.concat())
+    };
+    let png = {
+        let still = png(1, 1, 1);
+        let data = still.windows(4).position(|name| name == b"IDAT").unwrap();
+        let length = u32::from_be_bytes(still[data - 4..data].try_into().unwrap()) as usize;
+        let pixels = &still[data + 4..data + 4 + length];
+        let mut file =
+            [&still[..33], &png_chunk(*b"acTL", &[FRAMES.to_be_bytes(), [0; 4]].concat())].concat();
+        for n in 0..FRAMES {
+            // One pixel at the corner for a tenth of a second.
+            let control = [1, 1, 0, 0].map(u32::to_be_bytes).concat();
+            let number = |n: u32| n.to_be_bytes().to_vec();
+            let sequence = (2 * n).saturating_sub(1);
+            file.extend(png_chunk(*b"fcTL", &[number(sequence), control, vec![0, 1, 0, 10, 0, 0]].concat()));
+            file.extend(match n {
+                0 => png_chunk(*b"IDAT", pixels),
+                _ => png_chunk(*b"fdAT", &[&number(sequence + 1)[..], pixels].concat()),
+            });
+        }
+        [&file[..], &png_chunk(*b"IEND", b"")].concat()
+    };
+    for (what, bytes) in [
+        ("a GIF of 10 000 frames", gif_of(FRAMES as usize, 1)),
+        ("a WebP of 10 000 frames", webp),
+        ("a PNG of 10 000 frames", png),
+    ] {
+        assert_refused(&app, what, bytes).await;
+    }
+    let grown = app.peak_memory().saturating_sub(used);
+    assert!(grown < 64 * MIB, "{} KiB more in use", grown / 1024);
+}
+
+/// Files that are small and break no limit, and are as dear to decode as their format allows.
+#[tokio::test]
+async fn what_is_as_dear_as_the_limits_allow_stays_within_the_budget() {
+    let megapixels = std::env::var("PINHOLE_TEST_MEGAPIXELS");
+    let megapixels = megapixels.map_or(4, |text| u32::from_str(&text).unwrap());
+    let side = (megapixels * 1_000_000).isqrt();
+    let whole = |mode: &str| format!("Image.linear_gradient('L').resize(({side}, {side})).convert('{mode}')");
+    let budget = u64::from(megapixels) * 16 * MIB;
+    let app = TestApp::start_with(&[
+        ("PINHOLE_WORK__RENDER_MEMORY_BYTES", &budget.to_string()),
+        ("MALLOC_ARENA_MAX", "1"),
+        ("MALLOC_MMAP_THRESHOLD_", "65536"),
+        ("MALLOC_TRIM_THRESHOLD_", "65536"),
+    ]);
+    assert!(is_taken(&app, jpeg(64, 48, 1)).await);
+    let used = app.peak_memory();
+    // All frames change all pixels, and together they have four times as many as one picture may.
+    let small = side / 10;
+    let moving = |format: &str, how: &str| {
+        format!(
+            "frames = [Image.linear_gradient('L').rotate(90 * (n % 4)).resize(({small}, {small})).convert('RGB')
+                       for n in range(390)]
+put(saved(frames[0], '{format}', save_all=True, append_images=frames[1:], duration=50, {how}))"
+        )
+    };
+    let script = |make: String| referee::python(&make, b"");
+    let still = |mode: &str, how: &str| script(format!("put(saved({}, {how}))", whole(mode)));
+    let wide = still("RGBA", "'PNG', compress_level=1");
+    for (what, bytes) in [
+        ("a progressive JPEG", still("RGB", "'JPEG', progressive=True, subsampling=0, quality=95")),
+        ("a progressive JPEG of inks", still("CMYK", "'JPEG', progressive=True, quality=95")),
+        ("a PNG of 16 bits with alpha", referee::convert(&["-", "-depth", "16", "png64:-"], &wide)),
+        ("a WebP with alpha", still("RGBA", "'WEBP', method=0")),
+        ("a WebP without loss", still("RGB", "'WEBP', lossless=True, quality=0, method=0")),
+        ("an AVIF of 10 bits", referee::avif(&["-d", "10", "-y", "444", "-s", "10"], &wide)),
+        ("a moving GIF", script(moving("GIF", ""))),
+        ("a moving WebP", script(moving("WEBP", "method=0, minimize_size=False, kmin=1, kmax=1"))),
+        ("a moving PNG", script(moving("PNG", "compress_level=1"))),
+    ] {
+        let reply = sent(&app, what, bytes).await.expect(201);
+        let path = format!("/i/{}/w=300,f=jpeg", reply.json()["id"].as_str().unwrap());
+        let begun = Instant::now();
+        app.get(&path).user("alice").await.patience(10 * PATIENCE).send().await.expect(200);
+        println!("{what}, to 300 pixels: {} ms", begun.elapsed().as_millis());
+    }
+    let grown = app.peak_memory().saturating_sub(used);
+    println!("{} MiB more in use, of {} MiB", grown / MIB, budget / MIB);
+    // The files themselves, and the answers.
+    assert!(grown < budget + 64 * MIB, "{} KiB more in use", grown / 1024);
 }
 
 #[tokio::test]
@@ -123,17 +230,12 @@ async fn headers_that_lie_are_refused() {
         let header = [&[0x02, 0, 0, 0][..], &[63, 0, 0], &[47, 0, 0]].concat();
         let frame = [&[0; 6][..], &[0xFF, 0x0F, 0], &[0xFF, 0x0F, 0], &[100, 0, 0, 0]].concat();
         let still = file("webp", &picture(64, 48, 1));
-        let chunk = |name: &[u8; 4], data: &[u8]| {
-            let length = u32::try_from(data.len()).unwrap().to_le_bytes();
-            [&name[..], &length, data, &[0][..data.len() % 2]].concat()
-        };
         let chunks = [
-            b"WEBP".to_vec(),
-            chunk(b"VP8X", &header),
-            chunk(b"ANIM", &[0; 6]),
-            chunk(b"ANMF", &[&frame[..], &still[12..]].concat()),
+            files::webp_chunk(*b"VP8X", &header),
+            files::webp_chunk(*b"ANIM", &[0; 6]),
+            files::webp_chunk(*b"ANMF", &[&frame[..], &still[12..]].concat()),
         ];
-        chunk(b"RIFF", &chunks.concat())
+        files::riff(&chunks.concat())
     };
     for (what, bytes) in [
         ("a GIF whose frame is taller than its data", changed(image + 7, &[0xFF, 0x0F])),
