@@ -28,7 +28,9 @@ impl Rung {
 }
 
 /// A picture is worth a master when its longer side is so many times that of the master.
-const WORTH: f64 = 1.5;
+const WORTH: f64 = 1.2;
+/// The same of a master without loss, which is large, and hardly quicker to decode than the original.
+const WORTH_WITHOUT_LOSS: f64 = 1.5;
 /// A master is large enough when it has so many pixels for each of the answer's, across and down. Below
 /// that the loss of the master's own coding would show (SSIMULACRA2 of the finished JPEG falls by more
 /// than half a point).
@@ -50,11 +52,10 @@ impl Masters {
     /// largest first. What came without loss, or with transparency, keeps both.
     pub fn plan(format: Format, size: Size, has_alpha: bool, ladder: &[u32]) -> Masters {
         let longer = f64::from(size.width.max(size.height));
-        let sides = ladder.iter().copied().filter(|side| longer >= f64::from(*side) * WORTH);
-        Masters {
-            lossless: has_alpha || matches!(format, Format::Png | Format::Gif),
-            sides: sides.take(Rung::ALL.len()).collect(),
-        }
+        let lossless = has_alpha || matches!(format, Format::Png | Format::Gif);
+        let worth = if lossless { WORTH_WITHOUT_LOSS } else { WORTH };
+        let sides = ladder.iter().copied().filter(|side| longer >= f64::from(*side) * worth);
+        Masters { lossless, sides: sides.take(Rung::ALL.len()).collect() }
     }
 
     /// Reads what [`Display`](fmt::Display) wrote.
@@ -180,13 +181,16 @@ mod tests {
             |width, height| Masters::plan(Format::Jpeg, Size { width, height }, false, &LADDER).to_string();
         assert_eq!(masters(6000, 4000), "jpeg 2048 1024 512");
         assert_eq!(masters(4000, 6000), "jpeg 2048 1024 512");
-        assert_eq!(masters(3071, 100), "jpeg 1024 512");
-        assert_eq!(masters(768, 768), "jpeg 512");
-        assert_eq!(masters(767, 767), "");
+        assert_eq!(masters(2458, 100), "jpeg 2048 1024 512");
+        assert_eq!(masters(2457, 100), "jpeg 1024 512");
+        assert_eq!(masters(615, 615), "jpeg 512");
+        assert_eq!(masters(614, 614), "");
         let png = |has_alpha, format| {
             Masters::plan(format, Size { width: 800, height: 800 }, has_alpha, &LADDER).to_string()
         };
         assert_eq!([png(false, Format::Png), png(true, Format::Webp)], ["png 512"; 2]);
+        let narrow = Size { width: 767, height: 767 };
+        assert_eq!(Masters::plan(Format::Png, narrow, false, &LADDER).to_string(), "");
         assert_eq!(png(false, Format::Webp), "jpeg 512");
     }
 
