@@ -296,7 +296,7 @@ async fn all_spellings_of_the_same_options_are_the_same_picture() {
         "height=30,width=40",
         "w=20,height=15,dpr=2",
         "dpr=2.0,w=20,h=15",
-        "w=40,h=30,q=80,fit=scale-down,format=jpeg",
+        "w=40,h=30,q=84,fit=scale-down,format=jpeg",
     ];
     let mut replies = Vec::new();
     for options in spellings {
