@@ -10,6 +10,8 @@ mod viewer;
 pub use facts::{Audience, Facts, Published, State};
 pub use viewer::Viewer;
 
+use std::sync::Arc;
+
 use crate::{
     id::{BlobKey, ImageId},
     link,
@@ -20,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Permit {
     image: ImageId,
-    published: Published,
+    published: Arc<Published>,
     epoch: i64,
     held: bool,
     full: bool,
@@ -112,8 +114,8 @@ pub enum Denial {
 /// Decides what a viewer may see in his own right.
 ///
 /// `now_micros` is the time in microseconds since the Unix epoch.
-pub fn decide(facts: Facts, viewer: Viewer<'_>, now_micros: i64) -> Result<Permit, Denial> {
-    let facts = shown_to_somebody(facts, now_micros)?;
+pub fn decide(facts: &Facts, viewer: Viewer<'_>, now_micros: i64) -> Result<Permit, Denial> {
+    shown_to_somebody(facts, now_micros)?;
     let full = match viewer {
         Viewer::Anonymous => false,
         Viewer::User { id, .. } => *id == facts.owner,
@@ -135,8 +137,8 @@ pub fn decide(facts: Facts, viewer: Viewer<'_>, now_micros: i64) -> Result<Permi
 /// Decides whether a link, whose signature and expiry were already verified, still holds.
 ///
 /// Whoever signed it had the right to; what is checked here is that nothing took it away since.
-pub fn honour(facts: Facts, link: &link::Verified, now_micros: i64) -> Result<Permit, Denial> {
-    let facts = shown_to_somebody(facts, now_micros)?;
+pub fn honour(facts: &Facts, link: &link::Verified, now_micros: i64) -> Result<Permit, Denial> {
+    shown_to_somebody(facts, now_micros)?;
     if facts.held {
         return Err(Denial::Held);
     }
@@ -147,7 +149,7 @@ pub fn honour(facts: Facts, link: &link::Verified, now_micros: i64) -> Result<Pe
 }
 
 /// What must be true before anyone at all, the owner included, sees an image.
-fn shown_to_somebody(facts: Facts, now_micros: i64) -> Result<Facts, Denial> {
+fn shown_to_somebody(facts: &Facts, now_micros: i64) -> Result<(), Denial> {
     if facts.state != State::Ready {
         return Err(Denial::NotReady);
     }
@@ -157,13 +159,13 @@ fn shown_to_somebody(facts: Facts, now_micros: i64) -> Result<Facts, Denial> {
     if facts.deadline_micros.is_some_and(|deadline| deadline <= now_micros) {
         return Err(Denial::Expired);
     }
-    Ok(facts)
+    Ok(())
 }
 
-fn permit(facts: Facts, full: bool, basis: Basis) -> Permit {
+fn permit(facts: &Facts, full: bool, basis: Basis) -> Permit {
     Permit {
         image: facts.image,
-        published: facts.published,
+        published: Arc::clone(&facts.published),
         epoch: facts.epoch,
         held: facts.held,
         full,

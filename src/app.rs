@@ -22,6 +22,7 @@ use crate::{
     link::{KeyRing, KeyRingError},
     metrics::Metrics,
     render::{Catalogue, Limits},
+    rights::Rights,
     store::{Store, StoreError},
     variants::{self, Variants},
     work::Sweeper,
@@ -34,6 +35,8 @@ pub struct App {
     pub config: Config,
     /// The ledger.
     pub db: Db,
+    /// What decisions rest on.
+    pub rights: Rights,
     /// The private bucket.
     pub store: Store,
     /// The way in.
@@ -120,6 +123,7 @@ impl App {
                     masters: config.masters.clone(),
                 },
             ),
+            rights: Rights::new(db.clone(), &config.cache),
             sweeper,
             variants,
             catalogue: catalogue::load(&config.transform)?,

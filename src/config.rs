@@ -182,6 +182,11 @@ impl Config {
             (transform.max_avif_pixels > 0, "transform.max_avif_pixels", "must be at least 1"),
             (transform.max_side > 0, "transform.max_side", "must be at least 1"),
             (
+                self.cache.facts_millis <= delivery::MAX_FACTS_MILLIS,
+                "cache.facts_millis",
+                "must not exceed 1500: who lost his right must be refused within two seconds",
+            ),
+            (
                 self.sweep.grace_secs >= sweep::MIN_GRACE_SECS,
                 "sweep.grace_secs",
                 "must be at least 3600, more than a write to the bucket ever takes",

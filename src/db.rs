@@ -7,11 +7,13 @@
 mod query;
 
 pub mod blobs;
+pub mod changes;
 pub mod chunks;
 pub mod erasures;
 pub mod facts;
 pub mod idempotency;
 pub mod images;
+mod listen;
 mod lock;
 mod migrations;
 pub mod posts;
@@ -19,16 +21,18 @@ pub mod survey;
 pub mod uploads;
 pub mod users;
 
-use std::{path::Path, time::Duration};
+use std::{mem, path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
     PgPool, Postgres, Sqlite, SqlitePool, Transaction,
     pool::{PoolConnection, PoolOptions},
+    postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use thiserror::Error;
 
 pub use self::{
+    changes::{Change, Generations},
     lock::{LockError, ServerLock},
     migrations::Schema,
 };
@@ -39,6 +43,10 @@ const AFTER_ALL_IDS: &str = "g";
 const SQLITE_READERS: u32 = 4;
 /// How many connections PostgreSQL gets.
 const POSTGRES_CONNECTIONS: u32 = 16;
+/// How long PostgreSQL works on one statement, in milliseconds.
+const POSTGRES_STATEMENT_MILLIS: &str = "30000";
+/// How long PostgreSQL lets a transaction wait for its client, in milliseconds.
+const POSTGRES_IDLE_MILLIS: &str = "60000";
 /// How long a request waits for a connection before it is refused.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long SQLite waits for another process's lock.
@@ -59,6 +67,9 @@ pub enum DbError {
     /// A row holds what this version does not know.
     #[error("the ledger holds an unknown {0}: {1:?}")]
     Unknown(&'static str, String),
+    /// What others waited for too failed.
+    #[error(transparent)]
+    Shared(Arc<DbError>),
 }
 
 impl DbError {
@@ -73,6 +84,7 @@ impl DbError {
             Self::Sql(Database(error)) => {
                 matches!(error.code().as_deref(), Some("40001" | "40P01" | "5" | "6" | "517"))
             }
+            Self::Shared(error) => error.is_outage(),
             _ => false,
         }
     }
@@ -80,7 +92,14 @@ impl DbError {
 
 /// The ledger; cheap to clone.
 #[derive(Clone, Debug)]
-pub enum Db {
+pub struct Db {
+    pub(crate) pools: Pools,
+    generations: Arc<Generations>,
+}
+
+/// Connections to one of the two.
+#[derive(Clone, Debug)]
+pub(crate) enum Pools {
     /// A file, written by one connection and read by several.
     Sqlite {
         /// Read-only connections.
@@ -94,7 +113,15 @@ pub enum Db {
 
 /// A connection, alone or in a transaction.
 #[derive(Debug)]
-pub enum Conn {
+pub struct Conn {
+    link: Link,
+    /// What the transaction changes of what is remembered elsewhere.
+    changes: Vec<Change>,
+    generations: Arc<Generations>,
+}
+
+#[derive(Debug)]
+enum Link {
     /// To read from SQLite.
     Sqlite(PoolConnection<Sqlite>),
     /// To read from PostgreSQL.
@@ -106,6 +133,10 @@ pub enum Conn {
 }
 
 impl Db {
+    fn new(pools: Pools) -> Self {
+        Self { pools, generations: Arc::default() }
+    }
+
     /// Opens a SQLite file, made when absent.
     ///
     /// An acknowledged write survives a power cut: WAL with `synchronous = FULL`.
@@ -121,7 +152,7 @@ impl Db {
         // The writer first: it makes the file, which a read-only connection cannot.
         let write = pool().max_connections(1).connect_with(options.clone()).await?;
         let read = pool().max_connections(SQLITE_READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self::Sqlite { read, write })
+        Ok(Self::new(Pools::Sqlite { read, write }))
     }
 
     /// Opens a SQLite file that is there, as it is, to look at: writing fails, and the file stays what it
@@ -130,35 +161,53 @@ impl Db {
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
         let pool = PoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
         let read = pool.max_connections(SQLITE_READERS).connect_with(options).await?;
-        Ok(Self::Sqlite { write: read.clone(), read })
+        Ok(Self::new(Pools::Sqlite { write: read.clone(), read }))
     }
 
     /// Connects to a PostgreSQL server by its URL.
+    ///
+    /// A statement that the server has not answered after a while is given up there, and so is a
+    /// transaction that a lost client left open: neither may keep a lock for ever.
     pub async fn open_postgres(url: &str) -> Result<Self, DbError> {
+        let options = PgConnectOptions::from_str(url)?.options([
+            ("statement_timeout", POSTGRES_STATEMENT_MILLIS),
+            ("idle_in_transaction_session_timeout", POSTGRES_IDLE_MILLIS),
+        ]);
         let pool = PoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect(url)
+            .connect_with(options)
             .await?;
-        Ok(Self::Postgres(pool))
+        Ok(Self::new(Pools::Postgres(pool)))
     }
 
     /// A connection to read from.
     pub async fn read(&self) -> Result<Conn, DbError> {
-        Ok(match self {
-            Self::Sqlite { read, .. } => Conn::Sqlite(read.acquire().await?),
-            Self::Postgres(pool) => Conn::Postgres(pool.acquire().await?),
-        })
+        let link = match &self.pools {
+            Pools::Sqlite { read, .. } => Link::Sqlite(read.acquire().await?),
+            Pools::Postgres(pool) => Link::Postgres(pool.acquire().await?),
+        };
+        Ok(self.conn(link))
     }
 
     /// A transaction to write in; dropped without [`Conn::commit`], it is rolled back.
     pub async fn begin(&self) -> Result<Conn, DbError> {
-        Ok(match self {
+        let link = match &self.pools {
             // IMMEDIATE takes the write lock at once: a deferred transaction that turns to writing
             // fails when another wrote since.
-            Self::Sqlite { write, .. } => Conn::SqliteTx(write.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Conn::PostgresTx(pool.begin().await?),
-        })
+            Pools::Sqlite { write, .. } => Link::SqliteTx(write.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres(pool) => Link::PostgresTx(pool.begin().await?),
+        };
+        Ok(self.conn(link))
+    }
+
+    fn conn(&self, link: Link) -> Conn {
+        Conn { link, changes: Vec::new(), generations: Arc::clone(&self.generations) }
+    }
+
+    /// What tells whether something that was read is still so, as far as this process knows.
+    pub fn generations(&self) -> &Generations {
+        &self.generations
     }
 
     /// Asks the database for a sign of life.
@@ -169,23 +218,47 @@ impl Db {
 
     /// Closes all connections once they are free.
     pub async fn close(&self) {
-        match self {
-            Self::Sqlite { read, write } => {
+        match &self.pools {
+            Pools::Sqlite { read, write } => {
                 read.close().await;
                 write.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Pools::Postgres(pool) => pool.close().await,
         }
     }
 }
 
 impl Conn {
+    fn is_sqlite(&self) -> bool {
+        matches!(self.link, Link::Sqlite(_) | Link::SqliteTx(_))
+    }
+
+    /// Says that the transaction changes what may be remembered outside of the ledger. Whoever changes
+    /// it says so right there, so that no caller can forget it.
+    fn changes(&mut self, change: Change) {
+        if self.changes.last() != Some(&change) {
+            self.changes.push(change);
+        }
+    }
+
     /// Ends a transaction, keeping what it did. Nothing to do on a plain connection.
-    pub async fn commit(self) -> Result<(), DbError> {
-        match self {
-            Self::SqliteTx(tx) => tx.commit().await?,
-            Self::PostgresTx(tx) => tx.commit().await?,
-            Self::Sqlite(_) | Self::Postgres(_) => {}
+    ///
+    /// From its end on nothing that this process remembers of what was changed counts any more, and the
+    /// other processes are told.
+    pub async fn commit(mut self) -> Result<(), DbError> {
+        let changes = mem::take(&mut self.changes);
+        if matches!(self.link, Link::PostgresTx(_)) {
+            // Sent by the commit itself, or not at all.
+            for payload in changes::payloads(&changes) {
+                execute!(&mut self, "SELECT pg_notify($1, $2)", changes::CHANNEL, payload)?;
+            }
+        }
+        // Whatever comes of the commit: it may have been done even if nobody heard so, or waits for it.
+        let _forgotten = changes::Forgotten::at_end_of_scope(&self.generations, changes);
+        match self.link {
+            Link::SqliteTx(tx) => tx.commit().await?,
+            Link::PostgresTx(tx) => tx.commit().await?,
+            Link::Sqlite(_) | Link::Postgres(_) => {}
         }
         Ok(())
     }

@@ -14,6 +14,7 @@
 //! | [`ingest`] | the one way in: sniff, strip, decode, make masters, hash, publish |
 //! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling |
 //! | [`variants`] | renditions, each made once, from an original or a master of it |
+//! | [`rights`] | what decisions rest on, as the ledger says or said a moment ago |
 //! | [`store`] | the private bucket, and the embedded one of `dev` |
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
 //! | [`access`] | who may see an image: pure |
@@ -87,6 +88,7 @@ pub mod ingest;
 pub mod link;
 pub mod metrics;
 pub mod render;
+pub mod rights;
 pub mod server;
 mod spelled;
 pub mod store;

@@ -21,7 +21,7 @@ use http_body::Body as _;
 use http_body_util::{Either, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::{app::App, clock, db::users, error::Error, identity::Caller, store::StoreError};
+use crate::{app::App, clock, error::Error, identity::Caller, store::StoreError};
 
 use route::Route;
 use sent::Sent;
@@ -62,7 +62,7 @@ impl Context<'_> {
     /// Whether the caller's account was erased: his tokens outlive it, and his name is never used again.
     async fn is_erased(&self, caller: &Caller) -> Result<bool, Error> {
         let Some(user) = caller.user() else { return Ok(false) };
-        Ok(users::is_alive(&mut self.app.db.read().await?, user).await? == Some(false))
+        Ok(self.app.rights.is_alive(user).await? == Some(false))
     }
 }
 

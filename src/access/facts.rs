@@ -1,5 +1,7 @@
 //! What must be known of an image to decide about it.
 
+use std::sync::Arc;
+
 use crate::{
     id::{BlobKey, ImageId, UserId},
     render::{Format, Masters, Size},
@@ -26,11 +28,11 @@ pub struct Facts {
     /// When it is reclaimed, in microseconds since the Unix epoch; `None` while something uses it.
     pub deadline_micros: Option<i64>,
     /// Where its bytes lie, sealed: only a permit opens it.
-    pub published: Published,
+    pub published: Arc<Published>,
 }
 
 /// The immutable bytes behind an image; [`super::Permit`] alone tells where they lie.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Published {
     pub(super) blob: BlobKey,
     pub(super) format: Format,

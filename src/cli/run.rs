@@ -64,6 +64,10 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
     let ops = tokio::spawn(server::serve(listeners.ops, limits, stops, move |request| {
         web::ops::handle(Arc::clone(&for_ops), request)
     }));
+    let listening = tokio::spawn({
+        let db = app.db.clone();
+        async move { db.listen().await }
+    });
     let sweeping = app.config.server.role.controls().then(|| {
         let app = Arc::clone(&app);
         let every = Duration::from_secs(app.config.upload.sweep_secs);
@@ -79,6 +83,7 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
     let _ = tokio::join!(main, ops);
     app.finish_keyed(give_up).await;
     // Killed anywhere, a sweep is done again.
+    listening.abort();
     if let Some(sweeping) = sweeping {
         sweeping.abort();
     }

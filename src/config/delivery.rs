@@ -69,7 +69,16 @@ pub struct Cache {
     pub stale_while_revalidate_secs: u64,
     /// Seconds that anybody may keep what `format=auto` answers while something better is being made.
     pub interim_ttl_secs: u64,
+    /// Milliseconds that an answer of the ledger about rights counts, should nobody tell of a change; 0 asks
+    /// it every time. A change in the same process counts at once, one in another as soon as PostgreSQL
+    /// tells of it.
+    pub facts_millis: u64,
+    /// How many such answers are kept.
+    pub facts_entries: u64,
 }
+
+/// What is refused within two seconds, whatever breaks, leaves this for the age of what is remembered.
+pub(super) const MAX_FACTS_MILLIS: u64 = 1500;
 
 impl Default for Cache {
     fn default() -> Self {
@@ -79,6 +88,8 @@ impl Default for Cache {
             edge_ttl_secs: 60,
             stale_while_revalidate_secs: 10,
             interim_ttl_secs: 5,
+            facts_millis: 1000,
+            facts_entries: 100_000,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Users who are being, or were, erased: the tombstone and the receipt.
 
-use super::{Conn, DbError, idempotency};
+use super::{Change, Conn, DbError, idempotency};
 use crate::id::{ErasureId, ImageId, UserId};
 
 /// An erasure's receipt.
@@ -54,6 +54,8 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
         user.as_str(),
         now_micros
     )?;
+    // What is known of his images tells whose they are, and not that he is gone.
+    conn.changes(Change::Everything);
     // A request of his that is under way finds its claim gone, and keeps no answer.
     idempotency::forget_user(conn, user).await?;
     // Whom he followed he follows no more, from this commit on.

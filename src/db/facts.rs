@@ -1,5 +1,7 @@
 //! What a decision about an image needs, in one query.
 
+use std::sync::Arc;
+
 use super::{Conn, DbError, images::parsed};
 use crate::{
     access::{Audience, Facts, Published, State},
@@ -43,11 +45,10 @@ pub async fn of_images(
     let viewer = viewer.map_or("", UserId::as_str);
     let ids = serde_json::json!(images).to_string();
     // The one place where the two databases are told a list in their own words.
-    let sql = match conn {
-        Conn::Sqlite(_) | Conn::SqliteTx(_) => select_facts!("i.id IN (SELECT value FROM json_each($1))"),
-        Conn::Postgres(_) | Conn::PostgresTx(_) => {
-            select_facts!("i.id IN (SELECT value FROM json_array_elements_text(CAST($1 AS json)))")
-        }
+    let sql = if conn.is_sqlite() {
+        select_facts!("i.id IN (SELECT value FROM json_each($1))")
+    } else {
+        select_facts!("i.id IN (SELECT value FROM json_array_elements_text(CAST($1 AS json)))")
     };
     let rows = all!(conn, FactsTuple, sql, ids.as_str(), viewer)?;
     rows.into_iter().map(read_facts).collect()
@@ -81,13 +82,13 @@ fn read_facts(row: FactsTuple) -> Result<(Facts, bool), DbError> {
         owner_erased,
         audience: Audience::from_rank(audience),
         deadline_micros,
-        published: Published::new(
+        published: Arc::new(Published::new(
             parsed("blob key", &blob, BlobKey::parse)?,
             parsed("content type", &content_type, Format::from_content_type)?,
             moves,
             Size { width: side(width)?, height: side(height)? },
             parsed("masters", &masters, Masters::parse)?,
-        ),
+        )),
     };
     Ok((facts, follows))
 }

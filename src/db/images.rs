@@ -1,6 +1,6 @@
 //! Images in the ledger: their life, their facts, and the one statement that keeps audiences true.
 
-use super::{AFTER_ALL_IDS, Conn, DbError, blobs, chunks};
+use super::{AFTER_ALL_IDS, Change, Conn, DbError, blobs, chunks};
 use crate::{
     access::State,
     id::{BlobKey, ImageId, PostId, UserId},
@@ -174,6 +174,7 @@ pub async fn set_ready(
         blob.as_str(),
         deadline_micros
     )?;
+    conn.changes(Change::Image(image));
     upload_is_over(conn, image, touched).await
 }
 
@@ -374,6 +375,7 @@ pub async fn settle(conn: &mut Conn, image: ImageId, unattached_deadline_micros:
         image.to_string(),
         unattached_deadline_micros
     )?;
+    conn.changes(Change::Image(image));
     Ok(())
 }
 
@@ -434,6 +436,7 @@ async fn detach_deleted(
     now_micros: i64,
 ) -> Result<Option<BlobKey>, DbError> {
     let Some((blob,)) = deleted else { return Ok(None) };
+    conn.changes(Change::Image(image));
     let blob = parsed("blob key", &blob, BlobKey::parse)?;
     execute!(conn, "DELETE FROM attachments WHERE image_id = $1", image.to_string())?;
     execute!(conn, "UPDATE users SET avatar_image_id = NULL WHERE avatar_image_id = $1", image.to_string())?;
@@ -478,6 +481,7 @@ pub async fn revoke(
         owner.map_or("", UserId::as_str),
         now_micros
     )?;
+    conn.changes(Change::Image(image));
     Ok(touched == 1)
 }
 
@@ -491,5 +495,6 @@ pub async fn set_held(conn: &mut Conn, image: ImageId, held: bool, now_micros: i
         held,
         now_micros
     )?;
+    conn.changes(Change::Image(image));
     Ok(touched == 1)
 }

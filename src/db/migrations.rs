@@ -5,7 +5,7 @@ use sqlx::{
     migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
-use super::{Db, DbError};
+use super::{Db, DbError, Pools};
 
 /// Version, name and text of each; a released one never changes.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -51,9 +51,15 @@ impl Db {
     pub async fn migrate(&self) -> Result<Vec<String>, DbError> {
         let Schema { pending, .. } = self.schema().await?;
         if !pending.is_empty() {
-            match self {
-                Self::Sqlite { write, .. } => migrator().run(write).await?,
-                Self::Postgres(pool) => migrator().run(pool).await?,
+            match &self.pools {
+                Pools::Sqlite { write, .. } => migrator().run(write).await?,
+                Pools::Postgres(pool) => {
+                    // An index on a large table takes longer than any request may.
+                    let mut conn = pool.acquire().await?;
+                    sqlx::query("SET statement_timeout = 0").execute(&mut *conn).await?;
+                    migrator().run(&mut *conn).await?;
+                    conn.close().await?;
+                }
             }
         }
         Ok(pending)
@@ -162,7 +168,7 @@ mod tests {
     /// A database that has had so many migrations, and then these rows, and then the others.
     async fn grown(migrations: usize, rows: &'static str) -> (tempfile::TempDir, Db) {
         let (folder, db) = empty().await;
-        let Db::Sqlite { write, .. } = &db else { unreachable!("SQLite was opened") };
+        let Pools::Sqlite { write, .. } = &db.pools else { unreachable!("SQLite was opened") };
         let mut first = migrator();
         first.migrations.to_mut().truncate(migrations);
         first.run(write).await.unwrap();

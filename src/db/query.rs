@@ -3,11 +3,11 @@
 /// Runs a statement and tells how many rows it touched.
 macro_rules! execute {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
-        match $conn {
-            $crate::db::Conn::Sqlite(c) => execute!(@ sqlx::Sqlite, c, $sql $(, $bind)*),
-            $crate::db::Conn::SqliteTx(c) => execute!(@ sqlx::Sqlite, c, $sql $(, $bind)*),
-            $crate::db::Conn::Postgres(c) => execute!(@ sqlx::Postgres, c, $sql $(, $bind)*),
-            $crate::db::Conn::PostgresTx(c) => execute!(@ sqlx::Postgres, c, $sql $(, $bind)*),
+        match &mut ($conn).link {
+            $crate::db::Link::Sqlite(c) => execute!(@ sqlx::Sqlite, c, $sql $(, $bind)*),
+            $crate::db::Link::SqliteTx(c) => execute!(@ sqlx::Sqlite, c, $sql $(, $bind)*),
+            $crate::db::Link::Postgres(c) => execute!(@ sqlx::Postgres, c, $sql $(, $bind)*),
+            $crate::db::Link::PostgresTx(c) => execute!(@ sqlx::Postgres, c, $sql $(, $bind)*),
         }
     };
     (@ $db:ty, $c:expr, $sql:expr $(, $bind:expr)*) => {
@@ -19,11 +19,11 @@ macro_rules! execute {
 /// Reads rows with `$fetch` of sqlx.
 macro_rules! rows {
     ($fetch:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {
-        match $conn {
-            $crate::db::Conn::Sqlite(c) => rows!(@ $fetch, sqlx::Sqlite, c, $row, $sql $(, $bind)*),
-            $crate::db::Conn::SqliteTx(c) => rows!(@ $fetch, sqlx::Sqlite, c, $row, $sql $(, $bind)*),
-            $crate::db::Conn::Postgres(c) => rows!(@ $fetch, sqlx::Postgres, c, $row, $sql $(, $bind)*),
-            $crate::db::Conn::PostgresTx(c) => rows!(@ $fetch, sqlx::Postgres, c, $row, $sql $(, $bind)*),
+        match &mut ($conn).link {
+            $crate::db::Link::Sqlite(c) => rows!(@ $fetch, sqlx::Sqlite, c, $row, $sql $(, $bind)*),
+            $crate::db::Link::SqliteTx(c) => rows!(@ $fetch, sqlx::Sqlite, c, $row, $sql $(, $bind)*),
+            $crate::db::Link::Postgres(c) => rows!(@ $fetch, sqlx::Postgres, c, $row, $sql $(, $bind)*),
+            $crate::db::Link::PostgresTx(c) => rows!(@ $fetch, sqlx::Postgres, c, $row, $sql $(, $bind)*),
         }
     };
     (@ $fetch:ident, $db:ty, $c:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {

@@ -1,6 +1,6 @@
 //! Users and who follows whom.
 
-use super::{Conn, DbError};
+use super::{Change, Conn, DbError};
 use crate::id::{ImageId, UserId};
 
 /// A profile as stored.
@@ -54,6 +54,7 @@ pub async fn follow(
         followee.as_str(),
         now_micros
     )?;
+    conn.changes(Change::Following { follower: follower.clone(), followee: followee.clone() });
     Ok(())
 }
 
@@ -65,6 +66,7 @@ pub async fn unfollow(conn: &mut Conn, follower: &UserId, followee: &UserId) -> 
         follower.as_str(),
         followee.as_str()
     )?;
+    conn.changes(Change::Following { follower: follower.clone(), followee: followee.clone() });
     Ok(())
 }
 

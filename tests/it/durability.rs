@@ -17,7 +17,6 @@ use pinhole::{
     app::App,
     clock,
     config::{Config, Secret},
-    db::{Db, DbError},
     work::Sweeper,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -336,7 +335,7 @@ async fn what_was_acknowledged_survives_and_nothing_is_left_behind() {
             app.erased(receipt).await;
         }
     }
-    let (rows, objects) = (rows(&app).await.unwrap(), app.objects().await);
+    let (rows, objects) = (rows(&app).await, app.objects().await);
     println!("then: {} rows, {} objects", rows.len(), objects.len());
     assert_eq!(objects.difference(&rows).collect::<Vec<_>>(), Vec::<&String>::new(), "objects without a row");
     assert_eq!(
@@ -354,15 +353,12 @@ async fn sweeper(app: &TestApp) -> Sweeper {
 }
 
 /// The key of every object that the ledger says is there.
-async fn rows(app: &TestApp) -> Result<BTreeSet<String>, DbError> {
-    let Db::Sqlite { read, .. } = app.ledger().await else { unreachable!("the tests run on SQLite") };
+async fn rows(app: &TestApp) -> BTreeSet<String> {
     let keys = "SELECT 'raw/' || key FROM blobs UNION SELECT 'originals/' || key FROM blobs
                 UNION SELECT 'incoming/' || incoming_key FROM uploads WHERE incoming_key IS NOT NULL
                 UNION SELECT 'incoming/' || key FROM upload_chunks";
-    let keys: Vec<(String,)> = sqlx::query_as(keys).fetch_all(&read).await?;
     let broken = "SELECT i.id FROM images i LEFT JOIN blobs b ON b.key = i.blob_key AND b.state = 'live'
                   WHERE i.state = 'ready' AND b.key IS NULL";
-    let broken: Vec<(String,)> = sqlx::query_as(broken).fetch_all(&read).await?;
-    assert_eq!(broken, [], "images without bytes");
-    Ok(keys.into_iter().map(|(key,)| key).collect())
+    assert_eq!(app.texts(broken).await, [""; 0], "images without bytes");
+    app.texts(keys).await.into_iter().collect()
 }

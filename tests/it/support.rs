@@ -28,6 +28,7 @@ use pinhole::{
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -149,7 +150,7 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
             listen = "127.0.0.1:0"
             ops_listen = "127.0.0.1:0"
             [database]
-            url = "sqlite:{data}/pinhole.db"
+            url = "{database}"
             [bucket]
             endpoint = "{endpoint}"
             region = "{region}"
@@ -165,7 +166,7 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
             [transform]
             unsigned = "any"
         "#,
-        data = data.display(),
+        database = database_url(data),
         endpoint = bucket.endpoint,
         region = bucket.region,
         name = bucket.name,
@@ -180,6 +181,33 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
     command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").arg("serve").arg("--config").arg(file);
     command
+}
+
+/// The ledger of a data folder: a SQLite file in it, unless it has one on a server.
+fn database_url(data: &Path) -> String {
+    let on_a_server = std::fs::read_to_string(data.join("database"));
+    on_a_server.unwrap_or_else(|_| format!("sqlite:{}/pinhole.db", data.display()))
+}
+
+/// Gives a data folder a new database on the PostgreSQL server that `tests/with-postgres` started, if it did.
+fn on_postgres(data: &Path) -> bool {
+    let Ok(server) = std::env::var("PINHOLE_TEST_POSTGRES") else { return false };
+    let name = format!("test_{}", BlobKey::random());
+    let url = format!("{server}/{name}");
+    std::fs::write(data.join("database"), &url).unwrap();
+    // By another thread: the test's own may be a runtime's already.
+    let made = std::thread::spawn(move || {
+        Runtime::new().unwrap().block_on(async move {
+            let mut conn = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+            let create = format!("CREATE DATABASE {name}");
+            sqlx::query(AssertSqlSafe(create)).execute(&mut conn).await.unwrap();
+            let db = Db::open_postgres(&url).await.unwrap();
+            db.migrate().await.unwrap();
+            db.close().await;
+        });
+    });
+    made.join().unwrap();
+    true
 }
 
 impl TestApp {
@@ -232,11 +260,14 @@ impl TestApp {
     }
 
     /// Starts on an empty data folder, with settings from the environment: `pinhole dev`, or
-    /// `pinhole serve` on the real S3 server that `tests/with-garage` started.
+    /// `pinhole serve` on the real S3 server that `tests/with-garage` started, and on the database server of
+    /// `tests/with-postgres`.
     pub fn start_with(env: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
+        let is_on_postgres = on_postgres(data.path());
         match Bucket::external() {
             Some(bucket) => Self::serve_on(data, &bucket, env),
+            None if is_on_postgres => Self::serve_on(data, &Bucket::of_dev(), env),
             None => Self::start_dev(data, env),
         }
     }
@@ -456,7 +487,22 @@ impl TestApp {
 
     /// The ledger, opened beside the program.
     pub async fn ledger(&self) -> Db {
-        Db::open_sqlite(&self.data().join("pinhole.db")).await.unwrap()
+        let url = database_url(&self.data());
+        match url.strip_prefix("sqlite:") {
+            Some(path) => Db::open_sqlite(Path::new(path)).await.unwrap(),
+            None => Db::open_postgres(&url).await.unwrap(),
+        }
+    }
+
+    /// What the ledger answers to a question that no part of the program asks: rows of one text.
+    pub async fn texts(&self, sql: &'static str) -> Vec<String> {
+        let url = database_url(&self.data());
+        let rows: Vec<(String,)> = if url.starts_with("sqlite:") {
+            sqlx::query_as(sql).fetch_all(&mut SqliteConnection::connect(&url).await.unwrap()).await.unwrap()
+        } else {
+            sqlx::query_as(sql).fetch_all(&mut PgConnection::connect(&url).await.unwrap()).await.unwrap()
+        };
+        rows.into_iter().map(|(text,)| text).collect()
     }
 
     /// Sends bytes as they are over a connection of their own, all of them before anything is read.

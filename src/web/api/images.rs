@@ -102,7 +102,7 @@ pub(in crate::web) async fn get(cx: &Context<'_>, id: &str) -> Answer {
     let mut conn = cx.app.db.read().await?;
     let (facts, follows_owner) =
         facts::of_image(&mut conn, image, caller.user()).await?.ok_or(Denial::Unknown)?;
-    let permit: Permit = access::decide(facts, caller.viewer(follows_owner), cx.now_micros)?;
+    let permit: Permit = access::decide(&facts, caller.viewer(follows_owner), cx.now_micros)?;
     let row = images::get(&mut conn, permit.image()).await?.ok_or(Denial::Unknown)?;
     json(StatusCode::OK, &view(cx, &mut conn, row, permit.is_full()).await?)
 }

@@ -132,7 +132,7 @@ fn permit(
 ) -> Result<(Permit, i64), Error> {
     let (facts, follows_owner) =
         ImageId::parse(id).and_then(|id| found.get(&id)).ok_or_else(Error::not_found)?;
-    let permit = access::decide(facts.clone(), caller.viewer(*follows_owner), cx.now_micros)?;
+    let permit = access::decide(facts, caller.viewer(*follows_owner), cx.now_micros)?;
     let epoch = permit.linkable_epoch();
     let held = || Error::forbidden("image_held", "The image is held; it is not linked until it is released.");
     Ok((permit, epoch.ok_or_else(held)?))

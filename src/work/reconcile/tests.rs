@@ -246,7 +246,9 @@ async fn what_cannot_be_removed_keeps_nothing_else_waiting_and_is_left() {
     for _ in 0..101 {
         bench.writing_until(&alice(), Has::Nothing, bench.now - 1).await;
     }
-    let Db::Sqlite { write, .. } = &bench.reconciler.db else { unreachable!("a SQLite ledger") };
+    let crate::db::Pools::Sqlite { write, .. } = &bench.reconciler.db.pools else {
+        unreachable!("a SQLite ledger")
+    };
     sqlx::query("UPDATE blobs SET content_type = 'image/unknown'").execute(write).await.unwrap();
     bench.dying(&bob(), Has::Both).await;
 

@@ -202,7 +202,9 @@ impl Bench {
 
     /// Everything of the ledger that a sweep might change.
     pub(super) async fn rows(&self) -> Vec<(String, Option<i64>)> {
-        let Db::Sqlite { read, .. } = &self.reconciler.db else { unreachable!("a SQLite ledger") };
+        let crate::db::Pools::Sqlite { read, .. } = &self.reconciler.db.pools else {
+            unreachable!("a SQLite ledger")
+        };
         let sql =
             "SELECT key || state, deadline FROM blobs UNION ALL SELECT id || state, deadline FROM images
                    UNION ALL SELECT image_id, granted_until FROM uploads

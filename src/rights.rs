@@ -1,0 +1,127 @@
+//! What decisions rest on, remembered for a moment, so that a view asks the ledger once a second and not
+//! every time.
+//!
+//! Everything is kept under the number of its [`Generations`](crate::db::Generations): a change in this
+//! process counts for the very next request, one in another as soon as PostgreSQL tells of it, and, should
+//! nobody tell, once what is remembered is too old. Concurrent questions about one thing are one query.
+//! What is not there is remembered likewise. An error never is, and grants nothing.
+
+use std::{
+    hash::Hash,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use moka::future::Cache;
+
+use crate::{
+    access::{Audience, Facts},
+    config,
+    db::{Db, DbError, facts, users},
+    id::{ImageId, UserId},
+};
+
+/// The ledger's answers to what decisions ask; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    db: Db,
+    images: Cache<(ImageId, u64), Known<Option<Arc<Facts>>>>,
+    following: Cache<(UserId, UserId, u64), Known<bool>>,
+    alive: Cache<(UserId, u64), Known<Option<bool>>>,
+    max_age: Duration,
+}
+
+/// An answer, and when the ledger was asked for it.
+#[derive(Clone, Debug)]
+struct Known<T> {
+    answer: T,
+    asked: Instant,
+}
+
+impl Rights {
+    /// Remembers nothing yet.
+    pub fn new(db: Db, settings: &config::Cache) -> Self {
+        let max_age = Duration::from_millis(settings.facts_millis);
+        Self {
+            db,
+            images: cache(settings.facts_entries, max_age),
+            following: cache(settings.facts_entries, max_age),
+            alive: cache(settings.facts_entries, max_age),
+            max_age,
+        }
+    }
+
+    /// What a decision about an image needs: its facts, and whether `viewer` follows its owner, where
+    /// that matters.
+    pub async fn of_image(
+        &self,
+        image: ImageId,
+        viewer: Option<&UserId>,
+    ) -> Result<Option<(Arc<Facts>, bool)>, DbError> {
+        let key = (image, self.db.generations().of_image(image));
+        // Whoever asks the ledger himself is told both at once.
+        let mut told = None;
+        let ask = async {
+            let found = facts::of_image(&mut self.db.read().await?, image, viewer).await?;
+            let Some((facts, follows)) = found else { return Ok(None) };
+            told = Some(follows);
+            Ok(Some(Arc::new(facts)))
+        };
+        let Some(facts) = self.known(&self.images, key, ask).await? else { return Ok(None) };
+        let follows = match (viewer, told) {
+            (_, Some(follows)) => follows,
+            (Some(viewer), None) if facts.audience == Audience::Followers && *viewer != facts.owner => {
+                self.follows(viewer, &facts.owner).await?
+            }
+            _ => false,
+        };
+        Ok(Some((facts, follows)))
+    }
+
+    /// Whether one user follows another.
+    pub async fn follows(&self, follower: &UserId, followee: &UserId) -> Result<bool, DbError> {
+        let number = self.db.generations().of_following(follower, followee);
+        let key = (follower.clone(), followee.clone(), number);
+        let ask = async { users::follows(&mut self.db.read().await?, follower, followee).await };
+        self.known(&self.following, key, ask).await
+    }
+
+    /// Whether a user is known and not erased; `None` when he was never seen.
+    pub async fn is_alive(&self, user: &UserId) -> Result<Option<bool>, DbError> {
+        let key = (user.clone(), self.db.generations().of_everything());
+        let ask = async { users::is_alive(&mut self.db.read().await?, user).await };
+        self.known(&self.alive, key, ask).await
+    }
+
+    /// What is remembered, or what the ledger says; whoever asks meanwhile waits for the same answer.
+    async fn known<K, T>(
+        &self,
+        cache: &Cache<K, Known<T>>,
+        key: K,
+        ask: impl Future<Output = Result<T, DbError>>,
+    ) -> Result<T, DbError>
+    where
+        K: Hash + Eq + Clone + Send + Sync + 'static,
+        T: Clone + Send + Sync + 'static,
+    {
+        if let Some(known) = cache.get(&key).await {
+            if known.asked.elapsed() < self.max_age {
+                return Ok(known.answer);
+            }
+            // The cache counts from when the answer came. It may have been long in coming.
+            cache.invalidate(&key).await;
+        }
+        let now = Instant::now();
+        // Boxed: the cache moves it about, and a query is a large thing.
+        let fill = Box::pin(async { Ok(Known { answer: ask.await?, asked: now }) });
+        Ok(cache.try_get_with(key, fill).await.map_err(DbError::Shared)?.answer)
+    }
+}
+
+fn cache<K, T>(entries: u64, max_age: Duration) -> Cache<K, Known<T>>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(entries).time_to_live(max_age).build()
+}
