@@ -78,16 +78,25 @@ impl DbError {
         use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Tls};
         match self {
             Self::Sql(PoolTimedOut | PoolClosed | Io(_) | Tls(_)) => true,
-            // PostgreSQL's serialization_failure and deadlock_detected; SQLite's BUSY, LOCKED and
-            // BUSY_SNAPSHOT, when another process has kept it for longer than is waited.
-            // <https://www.sqlite.org/rescode.html>
-            Self::Sql(Database(error)) => {
-                matches!(error.code().as_deref(), Some("40001" | "40P01" | "5" | "6" | "517"))
-            }
+            Self::Sql(Database(error)) => error.code().is_some_and(|code| is_passing(&code)),
             Self::Shared(error) => error.is_outage(),
             _ => false,
         }
     }
+}
+
+/// Whether a database that answers with this code may answer otherwise soon.
+fn is_passing(code: &str) -> bool {
+    // SQLite's BUSY, LOCKED and BUSY_SNAPSHOT, when another process has kept it for longer than is waited.
+    // <https://www.sqlite.org/rescode.html>
+    matches!(code, "5" | "6" | "517")
+        // PostgreSQL's serialization_failure, deadlock_detected, lock_not_available, a database that takes no
+        // connections, and a transaction that was idle for too long.
+        // <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+        || matches!(code, "40001" | "40P01" | "55P03" | "55000" | "25P03")
+        // Its classes of connection exceptions, of insufficient resources, and of an operator's intervention:
+        // a shutdown, or a statement that took too long.
+        || (code.len() == 5 && ["08", "53", "57"].iter().any(|class| code.starts_with(class)))
 }
 
 /// The ledger; cheap to clone.

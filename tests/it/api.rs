@@ -26,7 +26,7 @@ fn detail(problem: &Reply) -> String {
 
 #[tokio::test]
 async fn every_error_is_a_problem_document() {
-    let app = TestApp::start();
+    let app = TestApp::dev();
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
     for (method, path, user, status, code) in [
         ("GET", "/v1", None, 404, "not_found"),
@@ -69,7 +69,7 @@ async fn every_error_is_a_problem_document() {
 
 #[tokio::test]
 async fn what_is_wrong_in_the_json_is_named() {
-    let app = TestApp::start();
+    let app = TestApp::dev();
     let post = app.create_post("alice", "private", &[]).await;
     let post = format!("/v1/posts/{post}");
     for (method, path, body, named) in [
@@ -666,7 +666,7 @@ async fn a_bad_bearer_is_refused_everywhere_and_a_bad_cookie_is_nobody_on_images
 
 #[tokio::test]
 async fn a_session_cookie_acts_only_from_our_own_pages() {
-    let app = TestApp::start();
+    let app = TestApp::dev();
     let signed_in = app.post("/dev/session").json(&json!({"user": "alice"})).send().await.expect(200);
     assert_eq!(signed_in.json()["user"], "alice");
     let set_cookie = signed_in.header("set-cookie");
@@ -722,7 +722,7 @@ async fn a_session_cookie_acts_only_from_our_own_pages() {
 
 #[tokio::test]
 async fn only_loopback_hosts_are_answered_and_none_shapes_a_url() {
-    let app = TestApp::start();
+    let app = TestApp::dev();
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
     app.create_post("alice", "public", &[&image]).await;
     let path = format!("/v1/images/{image}");

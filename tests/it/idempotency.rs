@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use pinhole::identity::service_key_hash;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, Sqlite, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::{
@@ -88,10 +88,7 @@ async fn count(app: &TestApp, path: &str) -> usize {
 
 /// The rows that the ledger has of a kind, seen from outside.
 async fn rows(app: &TestApp, sql: &'static str) -> i64 {
-    let options = SqliteConnectOptions::new().filename(app.data().join("pinhole.db")).read_only(true);
-    let mut ledger = SqliteConnection::connect_with(&options).await.unwrap();
-    let (rows,) = sqlx::query_as::<Sqlite, (i64,)>(sql).fetch_one(&mut ledger).await.unwrap();
-    rows
+    app.number(sql).await
 }
 
 const ALL_ROWS: &str = "SELECT COUNT(*) FROM idempotency";
@@ -241,7 +238,8 @@ async fn a_large_upload_is_compared_by_its_hash() {
 async fn keys_belong_to_callers() {
     let other_key = "another-service-key";
     let hash = "d94b250aeb9140ee81f08ba58efc2a5210e1b16031f12f92b650ebce0edf2be3";
-    let app = TestApp::start_with(&[("PINHOLE_AUTH__SERVICE_KEY_HASHES", hash)]);
+    let hashes = format!("{hash},{}", service_key_hash(SERVICE_KEY));
+    let app = TestApp::start_with(&[("PINHOLE_AUTH__SERVICE_KEY_HASHES", &hashes)]);
     let sent = post_of("mine");
     let tokens = [app.token("alice").await, app.token("bob").await];
     let callers = [
@@ -524,7 +522,7 @@ async fn an_answer_is_kept_for_its_time_and_swept() {
 
 #[tokio::test]
 async fn only_posts_of_the_api_look_at_the_key() {
-    let app = TestApp::start();
+    let app = TestApp::dev();
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
     for key in [KEY, "not a key"] {
         for (method, path, body, status) in [

@@ -25,5 +25,6 @@ mod support;
 mod sweep;
 mod tus;
 mod tus_client;
+mod two_nodes;
 mod upload;
 mod ways_in;

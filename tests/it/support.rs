@@ -28,7 +28,10 @@ use pinhole::{
 };
 use serde_json::{Value, json};
 use sha2::Sha256;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, SqliteConnection,
+    sqlite::SqliteConnectOptions,
+};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -183,6 +186,12 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
     command
 }
 
+/// A connection of the test's own to the ledger.
+enum Ledger {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
 /// The ledger of a data folder: a SQLite file in it, unless it has one on a server.
 fn database_url(data: &Path) -> String {
     let on_a_server = std::fs::read_to_string(data.join("database"));
@@ -249,9 +258,34 @@ impl TestApp {
         }
     }
 
+    /// Another node on the same database and bucket. Only PostgreSQL has room for two.
+    pub fn beside(&self, env: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::copy(self.data().join("database"), data.path().join("database")).unwrap();
+        Self::serve_on(data, &self.bucket(), env)
+    }
+
+    /// Cuts all connections to the database on PostgreSQL and lets none in, or lets them in again.
+    pub async fn take_database_away(&self, away: bool) {
+        let url = database_url(&self.data());
+        let (server, name) = url.rsplit_once('/').unwrap();
+        let mut conn = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+        let cut = format!(
+            "ALTER DATABASE {name} ALLOW_CONNECTIONS {};
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+            !away
+        );
+        sqlx::raw_sql(AssertSqlSafe(cut)).execute(&mut conn).await.unwrap();
+    }
+
     /// What this `pinhole serve` stores in.
     pub fn bucket(&self) -> Arc<Bucket> {
         Arc::clone(self.bucket.as_ref().expect("a pinhole serve"))
+    }
+
+    /// Starts `pinhole dev` on an empty data folder, for what is there in dev alone.
+    pub fn dev() -> Self {
+        Self::start_dev(tempfile::tempdir().unwrap(), &[])
     }
 
     /// Starts on an empty data folder.
@@ -496,13 +530,37 @@ impl TestApp {
 
     /// What the ledger answers to a question that no part of the program asks: rows of one text.
     pub async fn texts(&self, sql: &'static str) -> Vec<String> {
-        let url = database_url(&self.data());
-        let rows: Vec<(String,)> = if url.starts_with("sqlite:") {
-            sqlx::query_as(sql).fetch_all(&mut SqliteConnection::connect(&url).await.unwrap()).await.unwrap()
-        } else {
-            sqlx::query_as(sql).fetch_all(&mut PgConnection::connect(&url).await.unwrap()).await.unwrap()
+        let rows: Vec<(String,)> = match self.ledger_itself().await {
+            Ledger::Sqlite(mut conn) => sqlx::query_as(sql).fetch_all(&mut conn).await.unwrap(),
+            Ledger::Postgres(mut conn) => sqlx::query_as(sql).fetch_all(&mut conn).await.unwrap(),
         };
         rows.into_iter().map(|(text,)| text).collect()
+    }
+
+    /// The same, of one number.
+    pub async fn number(&self, sql: &'static str) -> i64 {
+        match self.ledger_itself().await {
+            Ledger::Sqlite(mut conn) => sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap(),
+            Ledger::Postgres(mut conn) => sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap(),
+        }
+    }
+
+    /// Changes the ledger behind the program's back, as to let time pass in it.
+    pub async fn alter(&self, sql: &'static str) {
+        match self.ledger_itself().await {
+            Ledger::Sqlite(mut conn) => drop(sqlx::raw_sql(sql).execute(&mut conn).await.unwrap()),
+            Ledger::Postgres(mut conn) => drop(sqlx::raw_sql(sql).execute(&mut conn).await.unwrap()),
+        }
+    }
+
+    async fn ledger_itself(&self) -> Ledger {
+        let url = database_url(&self.data());
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let options = SqliteConnectOptions::new().filename(path).busy_timeout(PATIENCE);
+            Ledger::Sqlite(options.connect().await.unwrap())
+        } else {
+            Ledger::Postgres(PgConnection::connect(&url).await.unwrap())
+        }
     }
 
     /// Sends bytes as they are over a connection of their own, all of them before anything is read.

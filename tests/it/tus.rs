@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{NEVER_THERE, PATIENCE, Reply, TestApp, TestRequest, encode, jpeg};
@@ -79,20 +78,6 @@ async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The ledger itself, to let time pass in it.
-async fn ledger(app: &TestApp) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(app.data().join("pinhole.db"));
-    options.busy_timeout(PATIENCE).connect().await.unwrap()
-}
-
-async fn run(app: &TestApp, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(&mut ledger(app).await).await.unwrap();
-}
-
-async fn count(app: &TestApp, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(&mut ledger(app).await).await.unwrap()
-}
-
 /// How many objects the bucket holds, whatever they are.
 async fn objects(app: &TestApp) -> usize {
     app.objects().await.len()
@@ -163,7 +148,7 @@ async fn pieces_become_an_image_with_the_last_of_them() {
     }
     assert_is_image(&app, &path, &photo).await;
     assert_eq!(objects(&app).await, before + 2, "the published ones alone");
-    assert_eq!(count(&app, CHUNKS).await, 0);
+    assert_eq!(app.number(CHUNKS).await, 0);
     // A finished upload is over; its image is deleted as any other.
     tus(&app, "DELETE", &path, "alice").await.send().await.expect_problem(404, "not_found");
     patch(&app, &path, 0, &photo).await.expect_problem(409, "offset_mismatch");
@@ -311,7 +296,7 @@ async fn a_body_counts_only_with_its_checksum() {
     drop(cut);
     let wrong = [("upload-checksum", &*sha256(b"other"))];
     patch_with(&app, &path, 1000, rest, &wrong).await.expect_problem(460, "checksum_mismatch");
-    assert_eq!((offset(&app, &path).await, count(&app, CHUNKS).await), (1000, 1));
+    assert_eq!((offset(&app, &path).await, app.number(CHUNKS).await), (1000, 1));
     patch_with(&app, &path, 1000, rest, &[("upload-checksum", &sha256(rest))]).await.expect(204);
     assert_is_image(&app, &path, &photo).await;
 }
@@ -375,8 +360,8 @@ async fn acknowledged_bytes_survive_being_killed_and_others_leave_nothing() {
     }
     patch(&app, &path, at, &photo[at..]).await.expect(204);
     assert_is_image(&app, &path, &photo).await;
-    run(&app, TIME_PASSES).await;
-    wait_until("the sweeper removes the rest", async || count(&app, CHUNKS).await == 0).await;
+    app.alter(TIME_PASSES).await;
+    wait_until("the sweeper removes the rest", async || app.number(CHUNKS).await == 0).await;
     assert_eq!(objects(&app).await, before + 3, "the image's alone: raw, original and one master");
     head(&app, &abandoned).await.expect(404);
 }
@@ -399,7 +384,7 @@ async fn of_two_writers_at_one_offset_one_wins() {
                 answer.expect_problem(409, "offset_mismatch");
             }
         }
-        assert_eq!(count(&app, CHUNKS).await, 1, "what the others wrote is removed");
+        assert_eq!(app.number(CHUNKS).await, 1, "what the others wrote is removed");
         patch(&app, &path, 5000, &photos[won[0]][5000..]).await.expect(204);
         assert_is_image(&app, &path, photos[won[0]]).await;
         assert!(objects(&app).await <= before + 2 * round);
@@ -421,7 +406,7 @@ async fn bytes_that_are_no_image_are_refused_for_good() {
         let path = created.header("location").to_owned();
         patch(&app, &path, 0, &bytes[..10]).await.expect(204);
         patch(&app, &path, 10, &bytes[10..]).await.expect_problem(422, "image_invalid");
-        assert_eq!((objects(&app).await, count(&app, CHUNKS).await), (before, 0), "nothing is left");
+        assert_eq!((objects(&app).await, app.number(CHUNKS).await), (before, 0), "nothing is left");
         // Said again whenever he asks.
         patch(&app, &path, bytes.len(), b"").await.expect_problem(422, "upload_rejected");
         head(&app, &path).await.expect(422);
@@ -447,11 +432,9 @@ async fn an_upload_that_could_not_be_completed_is_completed_by_asking() {
         patch(&app, &path, 0, &photo).await.expect_problem(403, "quota_exceeded");
         head(&app, &path).await.expect(403);
         // Its chunk stays, and that of it which was published in vain does not.
-        let kept = count(&app, "SELECT COUNT(*) FROM blobs WHERE deadline IS NULL").await;
-        wait_until("only the chunk is left", async || {
-            count(&app, "SELECT COUNT(*) FROM blobs").await == kept
-        })
-        .await;
+        let kept = app.number("SELECT COUNT(*) FROM blobs WHERE deadline IS NULL").await;
+        wait_until("only the chunk is left", async || app.number("SELECT COUNT(*) FROM blobs").await == kept)
+            .await;
         assert_eq!(objects(&app).await, 2 * usize::try_from(kept).unwrap() + 1, "{way}");
         app = app.restart_with(&quota);
         let delete = format!("/v1/images/{in_the_way}");
@@ -465,7 +448,7 @@ async fn an_upload_that_could_not_be_completed_is_completed_by_asking() {
             }
         }
         assert_is_image(&app, &path, &photo).await;
-        assert_eq!(count(&app, CHUNKS).await, 0, "{way}");
+        assert_eq!(app.number(CHUNKS).await, 0, "{way}");
         let delete = format!("/v1/images/{}", image_of(&path));
         app.request("DELETE", &delete).user("alice").await.send().await.expect(204);
     }
@@ -481,7 +464,7 @@ async fn an_abandoned_upload_ends_at_its_deadline_and_progress_puts_it_off() {
     let before = objects(&app).await;
     let path = create(&app, "alice", 1000).await;
     let expires = head(&app, &path).await.header("upload-expires").to_owned();
-    run(&app, "UPDATE images SET deadline = deadline - 1800000000").await;
+    app.alter("UPDATE images SET deadline = deadline - 1800000000").await;
     assert_ne!(head(&app, &path).await.header("upload-expires"), expires);
     // Nothing sent is no progress.
     patch(&app, &path, 0, b"").await.expect(204);
@@ -492,16 +475,16 @@ async fn an_abandoned_upload_ends_at_its_deadline_and_progress_puts_it_off() {
     // When it is whole it is remembered for as long again, however long it took.
     let remembered =
         "SELECT COUNT(*) FROM uploads u JOIN images i ON i.id = u.image_id WHERE granted_until = deadline";
-    assert_eq!(count(&app, remembered).await, 1);
+    assert_eq!(app.number(remembered).await, 1);
     assert_eq!(head(&app, &path).await.header("upload-expires"), put_off);
     assert_eq!(objects(&app).await, before + 1);
 
-    run(&app, TIME_PASSES).await;
+    app.alter(TIME_PASSES).await;
     head(&app, &path).await.expect(404);
     patch(&app, &path, 500, &[0; 100]).await.expect_problem(404, "not_found");
-    wait_until("the sweeper forgets it", async || count(&app, "SELECT COUNT(*) FROM uploads").await == 0)
+    wait_until("the sweeper forgets it", async || app.number("SELECT COUNT(*) FROM uploads").await == 0)
         .await;
-    assert_eq!((objects(&app).await, count(&app, CHUNKS).await), (before, 0));
+    assert_eq!((objects(&app).await, app.number(CHUNKS).await), (before, 0));
     head(&app, &path).await.expect(404);
 }
 
@@ -516,7 +499,7 @@ async fn open_uploads_are_counted_and_either_door_gives_them_up() {
         another.send().await.expect_problem(429, "too_many_uploads");
         let door = format!("{door}/{}", image_of(&path));
         tus(&app, "DELETE", &door, "alice").await.send().await.expect(204);
-        assert_eq!((objects(&app).await, count(&app, CHUNKS).await), (before, 0), "{door}");
+        assert_eq!((objects(&app).await, app.number(CHUNKS).await), (before, 0), "{door}");
         tus(&app, "DELETE", &door, "alice").await.send().await.expect_problem(404, "not_found");
         patch(&app, &path, 500, &[0; 10]).await.expect_problem(404, "not_found");
         head(&app, &path).await.expect(404);
@@ -538,7 +521,7 @@ async fn a_creation_is_done_once_under_its_key() {
     for (length, metadata) in [("101", "filename YQ=="), ("100", "filename Yg==")] {
         create(length, metadata).await.expect_problem(422, "idempotency_key_reused");
     }
-    assert_eq!(count(&app, "SELECT COUNT(*) FROM uploads").await, 1);
+    assert_eq!(app.number("SELECT COUNT(*) FROM uploads").await, 1);
 }
 
 #[tokio::test]
@@ -546,10 +529,11 @@ async fn an_upload_of_too_many_pieces_is_refused() {
     let app = TestApp::start();
     let path = create(&app, "alice", 2000).await;
     patch(&app, &path, 0, &[0]).await.expect(204);
-    run(
-        &app,
-        "INSERT INTO upload_chunks SELECT hex(randomblob(20)), image_id, value, 1, 'writing', 9e15
-         FROM uploads, json_each('[' || substr(replace(hex(zeroblob(999)), '00', ',1'), 2) || ']')",
+    app.alter(
+        "WITH RECURSIVE pieces (n) AS (SELECT 1001 UNION ALL SELECT n + 1 FROM pieces WHERE n < 2000)
+         INSERT INTO upload_chunks
+         SELECT 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' || n, image_id, 1, 1, 'writing', 9000000000000000
+         FROM uploads CROSS JOIN pieces",
     )
     .await;
     patch(&app, &path, 1, &[0]).await.expect_problem(400, "too_many_chunks");
@@ -582,8 +566,8 @@ async fn an_erased_users_upload_is_gone() {
         receipt["state"] == "done" && receipt["verified_gone"].as_i64() >= Some(2)
     })
     .await;
-    assert_eq!((objects(&app).await, count(&app, CHUNKS).await), (before, 0));
-    assert_eq!(count(&app, "SELECT COUNT(metadata) FROM uploads").await, 0);
+    assert_eq!((objects(&app).await, app.number(CHUNKS).await), (before, 0));
+    assert_eq!(app.number("SELECT COUNT(metadata) FROM uploads").await, 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,131 @@
+//! Several nodes on one PostgreSQL: what one takes away the others refuse, whatever breaks between them.
+//!
+//! They need the server of `tests/with-postgres`; `--ignored` runs them, and `--nocapture` prints how long it
+//! takes.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{PATIENCE, TestApp, jpeg};
+
+/// What no revocation may take longer than, whatever breaks.
+const BOUND: Duration = Duration::from_secs(2);
+
+/// Waits until a node answers with a status; how long that took.
+async fn until_answered(node: &TestApp, user: Option<&str>, path: &str, status: u16) -> Duration {
+    let began = Instant::now();
+    loop {
+        let request = node.get(path);
+        let request = if let Some(user) = user { request.user(user).await } else { request };
+        if request.send().await.status == status {
+            return began.elapsed();
+        }
+        assert!(began.elapsed() < PATIENCE, "{path} is never answered with {status}");
+    }
+}
+
+/// Makes a public image private on one node again and again, and asks the other; how long it still showed
+/// it, the shortest time first.
+async fn revocations(times: usize) -> impl AsyncFn(&TestApp, &TestApp) -> Vec<Duration> {
+    async move |one: &TestApp, other: &TestApp| {
+        let image = one.upload("alice", jpeg(64, 48, 1)).await;
+        let post = one.create_post("alice", "public", &[&image]).await;
+        let path = format!("/i/{image}/w=32");
+        let mut took = Vec::new();
+        for _ in 0..times {
+            until_answered(other, None, &path, 200).await;
+            let link = one.link("alice", &image, "w=32").await;
+            until_answered(other, None, &link.replace(&one.url, ""), 200).await;
+            one.patch_post("alice", &post, json!({"visibility": "private"})).await;
+            // The node that was told refuses the very next request.
+            one.get(&path).send().await.expect_problem(404, "not_found");
+            let plain = until_answered(other, None, &path, 404);
+            let linked = async {
+                let link = link.replace(&one.url, "");
+                until_answered(other, None, &link, 404).await
+            };
+            let (plain, linked) = tokio::join!(plain, linked);
+            took.push(plain.max(linked));
+            one.patch_post("alice", &post, json!({"visibility": "public"})).await;
+        }
+        took.sort_unstable();
+        took
+    }
+}
+
+fn tell(what: &str, took: &[Duration]) {
+    let at = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)].as_millis();
+    println!("{what}: p50 {} ms, p99 {} ms, of {}", at(50), at(99), took.len());
+}
+
+#[tokio::test]
+#[ignore = "it needs tests/with-postgres"]
+async fn what_one_node_takes_away_the_other_refuses_at_once() {
+    let one = TestApp::start();
+    let other = one.beside(&[]);
+    let took = revocations(50).await(&one, &other).await;
+    tell("told of by NOTIFY", &took);
+    assert!(*took.last().unwrap() < BOUND);
+
+    // A follower whom the author removes on one node sees nothing on the other.
+    one.set_follows("bob", "alice", true).await;
+    let image = one.upload("alice", jpeg(64, 48, 2)).await;
+    one.create_post("alice", "followers", &[&image]).await;
+    let path = format!("/i/{image}/original");
+    until_answered(&other, Some("bob"), &path, 200).await;
+    one.set_follows("bob", "alice", false).await;
+    assert!(until_answered(&other, Some("bob"), &path, 404).await < BOUND);
+    // An erased user's images are gone, and his token is worth nothing.
+    until_answered(&other, Some("alice"), &path, 200).await;
+    one.request("DELETE", "/v1/users/alice").service().send().await.expect(202);
+    let refused = until_answered(&other, Some("alice"), &path, 401).await;
+    assert!(refused < BOUND);
+    other.get(&path).service().send().await.expect_problem(404, "not_found");
+}
+
+#[tokio::test]
+#[ignore = "it needs tests/with-postgres"]
+async fn nothing_is_shown_for_longer_when_nobody_tells_of_it() {
+    let one = TestApp::start();
+    // Whoever notifies does nothing, and nobody notices.
+    one.alter(
+        "CREATE SCHEMA silent;
+         CREATE FUNCTION silent.pg_notify(TEXT, TEXT) RETURNS VOID LANGUAGE SQL AS '';
+         DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = silent, public, pg_catalog',
+                                    current_database()); END $$",
+    )
+    .await;
+    let one = one.restart();
+    let other = one.beside(&[]);
+    let took = revocations(10).await(&one, &other).await;
+    tell("told of by nobody", &took);
+    assert!(*took.last().unwrap() < BOUND);
+    assert!(took[took.len() / 2] > Duration::from_millis(200), "that was no trial: {took:?}");
+}
+
+#[tokio::test]
+#[ignore = "it needs tests/with-postgres"]
+async fn without_its_database_it_grants_nothing_and_it_recovers_by_itself() {
+    let app = TestApp::start();
+    let (shown, hidden) =
+        (app.upload("alice", jpeg(64, 48, 1)).await, app.upload("alice", jpeg(64, 48, 2)).await);
+    app.create_post("alice", "public", &[&shown]).await;
+    let paths = [shown, hidden].map(|image| format!("/i/{image}/w=32"));
+    for path in &paths {
+        app.get(path).user("alice").await.send().await.expect(200);
+    }
+    app.take_database_away(true).await;
+    for path in &paths {
+        until_answered(&app, Some("alice"), path, 503).await;
+        let refused = app.get(path).user("alice").await.send().await.expect_problem(503, "unavailable");
+        assert!(!refused.header("retry-after").is_empty());
+        until_answered(&app, None, path, 503).await;
+    }
+    app.take_database_away(false).await;
+    for path in &paths {
+        until_answered(&app, Some("alice"), path, 200).await;
+    }
+    app.get(&paths[1]).send().await.expect_problem(404, "not_found");
+    app.create_post("alice", "private", &[]).await;
+}
