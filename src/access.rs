@@ -5,9 +5,11 @@
 //! bytes lie. Code that forgets to ask therefore does not compile.
 
 mod facts;
+mod scopes;
 mod viewer;
 
 pub use facts::{Audience, Facts, Published, State};
+pub use scopes::{BadScopes, Scope, Scopes};
 pub use viewer::Viewer;
 
 use std::sync::Arc;

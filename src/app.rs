@@ -19,6 +19,7 @@ use crate::{
     gate::Gate,
     identity::{Identity, IdentityError},
     ingest::{self, Ingest},
+    issuer::{Issuer, IssuerError},
     link::{KeyRing, KeyRingError},
     metrics::Metrics,
     render::{Catalogue, Limits},
@@ -51,6 +52,8 @@ pub struct App {
     pub links: KeyRing,
     /// Who is who.
     pub identity: Identity,
+    /// Where the keys of users' tokens are published, if they are.
+    pub issuer: Issuer,
     /// What an operator can measure.
     pub metrics: Metrics,
     /// Room for requests with an idempotency key, which go on when their clients hang up.
@@ -69,6 +72,9 @@ pub enum StartError {
     /// The secrets of identity are unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The published keys of tokens are unusable.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
     /// A preset or a watermark is unusable.
     #[error(transparent)]
     Catalogue(#[from] catalogue::LoadError),
@@ -106,6 +112,7 @@ impl App {
         Ok(Self {
             links: KeyRing::parse(config.links.keys.iter().map(crate::config::Secret::expose))?,
             identity: Identity::new(&config, dev)?,
+            issuer: Issuer::new(&config.auth)?,
             ingest: Ingest::new(
                 db.clone(),
                 store.clone(),

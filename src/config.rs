@@ -122,7 +122,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         const ORIGIN: &str = "must be http:// or https:// and a host, without a path or trailing slash";
         const ENDPOINT: &str = "must be http:// or https:// and a host, without user or parameters";
-        let Self { server, bucket, links, upload, transform, .. } = self;
+        let Self { server, bucket, auth, links, upload, transform, .. } = self;
         let both_halves = bucket.access_key_id.is_empty() == (bucket.secret_access_key == Secret::default());
         let rules = [
             (
@@ -156,6 +156,15 @@ impl Config {
                 "bucket.cors_origins",
                 ORIGIN,
             ),
+            (
+                auth.jwks_url
+                    .as_ref()
+                    .is_none_or(|url| url.starts_with("https://") || server::is_loopback(url)),
+                "auth.jwks_url",
+                "must begin with https://: whoever can change what it answers can be anybody",
+            ),
+            (auth.jwks_refresh_secs > 0, "auth.jwks_refresh_secs", "must be at least 1"),
+            (auth.leeway_secs <= 300, "auth.leeway_secs", "must not exceed 300"),
             (links.window_secs > 0, "links.window_secs", "must be at least 1"),
             (links.default_secs > 0, "links.default_secs", "must be at least 1"),
             (

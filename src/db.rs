@@ -17,6 +17,7 @@ mod listen;
 mod lock;
 mod migrations;
 pub mod posts;
+pub mod service_keys;
 pub mod survey;
 pub mod uploads;
 pub mod users;

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::{
-    access::Denial,
+    access::{Denial, Scope},
     db::DbError,
     gate::GateError,
     ingest::IngestError,
@@ -88,6 +88,18 @@ impl Error {
     /// 403: known, but not entitled.
     pub fn forbidden(code: &'static str, detail: &'static str) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, detail)
+    }
+
+    /// The status that the outside is told.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// 403: the service's key is good, though not for this.
+    pub fn forbidden_to_key(needed: Scope) -> Self {
+        let detail =
+            format!("This service key is not good for this: it needs the scope `{}`.", needed.as_str());
+        Self::new(StatusCode::FORBIDDEN, "key_scope", detail)
     }
 
     /// 405, with the methods that are allowed.

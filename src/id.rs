@@ -73,6 +73,10 @@ uuid_id!(
     ErasureId
 );
 uuid_id!(
+    /// The id of a service key.
+    KeyId
+);
+uuid_id!(
     /// Who is at work on a request with an idempotency key: one attempt, told apart from the next by
     /// the 74 random bits of its id.
     ClaimId

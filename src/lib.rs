@@ -10,7 +10,7 @@
 //! | [`web`] | a request's way: route, who asks, one handler, headers |
 //! | [`app`] | everything shared, built once and passed explicitly |
 //! | [`error`] | what went wrong inside becomes what the outside is told |
-//! | [`identity`] | who asks: a user by token, a service by key, or nobody |
+//! | [`identity`], [`issuer`] | who asks: a user by token, a service by key, or nobody; and whose tokens count |
 //! | [`ingest`] | the one way in: sniff, strip, decode, make masters, hash, publish |
 //! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling |
 //! | [`variants`] | renditions, each made once, from an original or a master of it |
@@ -20,7 +20,7 @@
 //! | [`access`] | who may see an image: pure |
 //! | [`link`] | signed links: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
-//! | [`server`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`id`] | tools that know nothing of images |
+//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -81,10 +81,12 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod error;
+pub mod fetch;
 pub mod gate;
 pub mod id;
 pub mod identity;
 pub mod ingest;
+pub mod issuer;
 pub mod link;
 pub mod metrics;
 pub mod render;

@@ -15,9 +15,9 @@ use std::{
 use moka::future::Cache;
 
 use crate::{
-    access::{Audience, Facts},
+    access::{Audience, Facts, Scopes},
     config,
-    db::{Db, DbError, facts, users},
+    db::{Db, DbError, facts, service_keys, users},
     id::{ImageId, UserId},
 };
 
@@ -28,6 +28,7 @@ pub struct Rights {
     images: Cache<(ImageId, u64), Known<Option<Arc<Facts>>>>,
     following: Cache<(UserId, UserId, u64), Known<bool>>,
     alive: Cache<(UserId, u64), Known<Option<bool>>>,
+    keys: Cache<(String, u64), Known<Option<Scopes>>>,
     max_age: Duration,
 }
 
@@ -47,6 +48,7 @@ impl Rights {
             images: cache(settings.facts_entries, max_age),
             following: cache(settings.facts_entries, max_age),
             alive: cache(settings.facts_entries, max_age),
+            keys: cache(settings.facts_entries, max_age),
             max_age,
         }
     }
@@ -91,6 +93,13 @@ impl Rights {
         let key = (user.clone(), self.db.generations().of_everything());
         let ask = async { users::is_alive(&mut self.db.read().await?, user).await };
         self.known(&self.alive, key, ask).await
+    }
+
+    /// What the service key with this hash is good for; `None` when it is none, or is retired.
+    pub async fn of_key(&self, hash: &str) -> Result<Option<Scopes>, DbError> {
+        let key = (hash.to_owned(), self.db.generations().of_everything());
+        let ask = async { service_keys::scopes(&mut self.db.read().await?, hash).await };
+        self.known(&self.keys, key, ask).await
     }
 
     /// What is remembered, or what the ledger says; whoever asks meanwhile waits for the same answer.

@@ -21,7 +21,14 @@ use http_body::Body as _;
 use http_body_util::{Either, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 
-use crate::{app::App, clock, error::Error, identity::Caller, store::StoreError};
+use crate::{
+    access::Scope,
+    app::App,
+    clock,
+    error::Error,
+    identity::{self, Caller, Claimed},
+    store::StoreError,
+};
 
 use route::Route;
 use sent::Sent;
@@ -38,6 +45,8 @@ struct Context<'a> {
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
+    /// What a service key must be good for.
+    needs: Scope,
     /// When the request came, in microseconds since the Unix epoch.
     now_micros: i64,
 }
@@ -45,17 +54,44 @@ struct Context<'a> {
 impl Context<'_> {
     /// Who asks the control API. What is presented must be good.
     async fn caller(&self) -> Result<Caller, Error> {
-        let caller = self.app.identity.caller(self.method, self.headers, self.now_micros)?;
+        let caller = self.identified().await?;
         if self.is_erased(&caller).await? { Err(Error::erased()) } else { Ok(caller) }
     }
 
     /// Who looks at an image. An erased user's bearer token is refused, and his cookie counts as none.
     async fn viewer(&self) -> Result<Caller, Error> {
-        let caller = self.app.identity.viewer(self.headers, self.now_micros)?;
+        self.find_missing_key().await;
+        let caller = self.known(self.app.identity.viewer(self.headers, self.now_micros)?).await?;
         match self.is_erased(&caller).await? {
             false => Ok(caller),
             true if self.headers.contains_key(header::AUTHORIZATION) => Err(Error::erased()),
             true => Ok(Caller::Anonymous),
+        }
+    }
+
+    /// Who asks the control API, be he erased or not.
+    async fn identified(&self) -> Result<Caller, Error> {
+        self.find_missing_key().await;
+        self.known(self.app.identity.caller(self.method, self.headers, self.now_micros)?).await
+    }
+
+    /// Asks the ledger about a service key that the settings do not know.
+    async fn known(&self, claimed: Claimed) -> Result<Caller, Error> {
+        let key = match claimed {
+            Claimed::Caller(caller) => return Ok(caller),
+            Claimed::Key(key) => key,
+        };
+        let scopes = self.app.rights.of_key(&key.hash).await?.ok_or_else(identity::bad_token)?;
+        if !scopes.allow(self.needs) {
+            return Err(Error::forbidden_to_key(self.needs));
+        }
+        key.caller()
+    }
+
+    /// A token may be signed with a key that its issuer has only just published.
+    async fn find_missing_key(&self) {
+        if self.app.identity.misses_a_key(self.headers) {
+            self.app.issuer.ask_again(&self.app.identity).await;
         }
     }
 
@@ -112,6 +148,7 @@ async fn answer(app: &App, parts: &Parts, route: Route<'_>, body: &mut Incoming)
         method: &parts.method,
         uri: &parts.uri,
         headers: &parts.headers,
+        needs: route.needs(),
         now_micros: clock::now_micros(),
     };
     if idempotency::is_asked_for(cx.method, cx.headers) && route != Route::DemoSession {
@@ -125,6 +162,8 @@ async fn answer(app: &App, parts: &Parts, route: Route<'_>, body: &mut Incoming)
 async fn run(cx: &Context<'_>, route: Route<'_>, body: Sent<'_>) -> Answer {
     match route {
         Route::Deliver { id, options } => deliver::deliver(cx, id, options).await,
+
+        Route::Authorize => deliver::authorize(cx).await,
 
         Route::CreateImage => api::images::create(cx, body).await,
         Route::ListImages => api::images::list(cx).await,

@@ -68,6 +68,10 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
         let db = app.db.clone();
         async move { db.listen().await }
     });
+    let asking = tokio::spawn({
+        let app = Arc::clone(&app);
+        async move { app.issuer.run(&app.identity).await }
+    });
     let sweeping = app.config.server.role.controls().then(|| {
         let app = Arc::clone(&app);
         let every = Duration::from_secs(app.config.upload.sweep_secs);
@@ -84,6 +88,7 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
     app.finish_keyed(give_up).await;
     // Killed anywhere, a sweep is done again.
     listening.abort();
+    asking.abort();
     if let Some(sweeping) = sweeping {
         sweeping.abort();
     }

@@ -11,8 +11,9 @@ use super::{
 use crate::{
     app::{App, catalogue},
     config::{Config, Place, Role, Secret, is_loopback},
-    db::{Db, ServerLock},
+    db::{Db, ServerLock, service_keys},
     identity::Identity,
+    issuer::Issuer,
     link::KeyRing,
     store::{CorsRule, Settings, Store, StoreError},
 };
@@ -78,7 +79,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
             tracing::warn!("{}", no_page_reaches(endpoint));
         }
     }
-    if config.auth.service_key_hashes.is_empty() {
+    if config.auth.service_key_hashes.is_empty() && !has_service_key(&db).await? {
         tracing::warn!("{NO_SERVICE_KEY}");
     }
 
@@ -88,6 +89,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         config.server.public_url = format!("http://{}", address(&main)?);
     }
     let app = Arc::new(App::new(config, db.clone(), store, false).map_err(Failure::usage)?);
+    app.issuer.begin(&app.identity).await.map_err(Failure::failed)?;
     let stop = run::stop_signal()?;
     announce(&app.config, &main, &ops)?;
     run::until(stop, app, Listeners { main, ops }).await;
@@ -96,8 +98,14 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 }
 
 /// What an operator of an app without a backend may leave out.
-const NO_SERVICE_KEY: &str = "auth.service_key_hashes is empty, so no backend can act for users or say who \
-    follows whom; make one with: printf %s \"$SERVICE_KEY\" | sha256sum";
+const NO_SERVICE_KEY: &str = "there is no service key, so no backend can act for users or say who follows whom; \
+    make one with: pinhole key add NAME";
+
+async fn has_service_key(db: &Db) -> Result<bool, Failure> {
+    let mut conn = db.read().await.map_err(Failure::failed)?;
+    let keys = service_keys::list(&mut conn).await.map_err(Failure::failed)?;
+    Ok(keys.iter().any(|key| key.retired_micros.is_none()))
+}
 
 /// Refuses what is good enough to try things on, and not for production.
 fn require_production(config: &Config) -> Result<(), Failure> {
@@ -116,13 +124,8 @@ fn require_production(config: &Config) -> Result<(), Failure> {
             server.public_url
         )));
     }
-    if config.auth.jwt_secret == Secret::default() {
-        return Err(Failure::usage(
-            "auth.jwt_secret is not set: it is the secret that your app signs its users' tokens with (HS256), \
-             at least 32 bytes",
-        ));
-    }
     Identity::new(config, false).map_err(Failure::usage)?;
+    Issuer::new(&config.auth).map_err(Failure::usage)?;
     if config.links.keys.is_empty() {
         return Err(Failure::usage(
             "links.keys is not set: name a key as kid:secret; make the secret with: \

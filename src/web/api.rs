@@ -42,7 +42,7 @@ impl Context<'_> {
     /// The user who asks, for what only users do; his row is made on first sight.
     async fn user(&self) -> Result<UserId, Error> {
         // Not `caller()`: it would ask the ledger what `ensure` asks it anyway.
-        let caller = self.app.identity.caller(self.method, self.headers, self.now_micros)?;
+        let caller = self.identified().await?;
         let user = caller.require_user()?;
         self.ensure(&user).await?;
         Ok(user)

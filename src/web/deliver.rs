@@ -1,17 +1,18 @@
-//! The data plane: `GET|HEAD /i/{id}/{options}`.
+//! The data plane: `GET|HEAD /i/{id}/{options}`, and `GET /authz`, which decides alike.
 //!
 //! In this order: the link's signature, who asks, what is asked for, the decision, the bytes. Nothing
 //! is looked up for a forged link, and nothing that depends on the image is said before the decision.
 
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Either};
 
 use super::{
     Answer, Body, Context,
     conditional::{self, Selection},
     full, headers,
+    route::{self, Route},
 };
 use crate::{
     access::{self, Denial, Permit},
@@ -26,15 +27,15 @@ use crate::{
     variants::{Freshness, Tier, Variant, What},
 };
 
+/// What an edge was asked for, as it was sent.
+const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
+/// How he who asked an edge is to be answered.
+const PINHOLE_STATUS: HeaderName = HeaderName::from_static("pinhole-status");
+
 pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer {
     let started = Instant::now();
-    let link = verified_link(cx)?;
-    let caller = cx.viewer().await?;
-    let rendition = Rendition::parse(options, &cx.app.catalogue)?;
-    if link.is_none() {
-        require_unsigned_may(&cx.app.config.transform, &cx.app.catalogue, &rendition)?;
-    }
-    let image = ImageId::parse(id).ok_or(Denial::Unknown)?;
+    let Asked { link, caller, rendition, image } =
+        ask(cx, cx.uri.path(), cx.uri.query(), id, options).await?;
     let permit = permit(cx, image, link.as_ref(), &caller).await?;
     let access = started.elapsed();
 
@@ -69,15 +70,80 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
     respond(cx, &permit, by_accept, &variant, freshness, access, tier)
 }
 
+/// `GET /authz`: whether what an edge has been asked for may be seen, by whoever asked it. The edge passes on
+/// his own Cookie and Authorization, and in `X-Original-URI` what he asked for, as he sent it.
+///
+/// 204, or 403 with the status that he would have been answered here.
+pub(super) async fn authorize(cx: &Context<'_>) -> Answer {
+    let answered = match is_authorized(cx).await {
+        Ok(()) => Ok(None),
+        Err(error) if error.status().is_client_error() => Ok(Some(error.status())),
+        Err(error) => Err(error),
+    };
+    let mut response = Response::new(full(bytes::Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(status) = answered? {
+        headers.insert(PINHOLE_STATUS, HeaderValue::from(status.as_u16()));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+    }
+    Ok(response)
+}
+
+async fn is_authorized(cx: &Context<'_>) -> Result<(), Error> {
+    let mut uris = cx.headers.get_all(X_ORIGINAL_URI).iter();
+    let only = uris.next().filter(|_| uris.next().is_none()).and_then(|uri| uri.to_str().ok());
+    let uri = only.ok_or_else(|| {
+        Error::invalid_field(
+            "X-Original-URI",
+            format_args!("must be given once: the path and query asked for"),
+        )
+    })?;
+    let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
+    let role = cx.app.config.server.role;
+    let Route::Deliver { id, options } = route::find(&Method::GET, path, role, cx.app.dev)? else {
+        return Err(Error::not_found());
+    };
+    let Asked { link, caller, rendition, image } = ask(cx, path, query, id, options).await?;
+    let permit = permit(cx, image, link.as_ref(), &caller).await?;
+    if rendition == Rendition::Raw { require_raw_may(&permit, link.is_some()) } else { Ok(()) }
+}
+
+/// A request for an image, before anything of the image is known.
+struct Asked {
+    link: Option<Verified>,
+    caller: Caller,
+    rendition: Rendition,
+    image: ImageId,
+}
+
+async fn ask(
+    cx: &Context<'_>,
+    path: &str,
+    query: Option<&str>,
+    id: &str,
+    options: &str,
+) -> Result<Asked, Error> {
+    let link = verified_link(cx, path, query)?;
+    let caller = cx.viewer().await?;
+    let rendition = Rendition::parse(options, &cx.app.catalogue)?;
+    if link.is_none() {
+        require_unsigned_may(&cx.app.config.transform, &cx.app.catalogue, &rendition)?;
+    }
+    let image = ImageId::parse(id).ok_or(Denial::Unknown)?;
+    Ok(Asked { link, caller, rendition, image })
+}
+
 /// What the client accepts: one list, over however many lines (RFC 9110 §5.3).
 fn accepts(headers: &HeaderMap) -> Accepts {
     Accepts::parse(headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok()))
 }
 
 /// The link that the request carries, if it has a query; any other query is refused.
-fn verified_link(cx: &Context<'_>) -> Result<Option<Verified>, Error> {
-    let Some(query) = cx.uri.query() else { return Ok(None) };
-    Ok(Some(link::verify(&cx.app.links, cx.uri.path(), query, clock::secs(cx.now_micros))?))
+fn verified_link(cx: &Context<'_>, path: &str, query: Option<&str>) -> Result<Option<Verified>, Error> {
+    let Some(query) = query else { return Ok(None) };
+    Ok(Some(link::verify(&cx.app.links, path, query, clock::secs(cx.now_micros))?))
 }
 
 /// Without a signature, only what `transform.unsigned` allows: anything else would let anybody fill
@@ -133,11 +199,13 @@ async fn permit(
     })
 }
 
+fn require_raw_may(permit: &Permit, by_link: bool) -> Result<(), Error> {
+    if by_link || !permit.is_full() { Err(Denial::NotAllowed.into()) } else { Ok(()) }
+}
+
 /// The very bytes that were uploaded, metadata and all: for the owner and the service themselves.
 async fn raw(cx: &Context<'_>, permit: &Permit, by_link: bool) -> Answer {
-    if by_link || !permit.is_full() {
-        return Err(Denial::NotAllowed.into());
-    }
+    require_raw_may(permit, by_link)?;
     let content_type = permit.format().content_type();
     let body = cx.app.store.stream(&Object::raw(permit.blob(), content_type), None).await?;
     let length = body.remaining();

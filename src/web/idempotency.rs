@@ -67,7 +67,7 @@ pub(super) fn is_asked_for(method: &Method, headers: &HeaderMap) -> bool {
 ///
 /// The caller must see to it that this goes on when the client hangs up.
 pub(super) async fn once(cx: &Context<'_>, route: Route<'_>, body: &mut Incoming) -> Answer {
-    let caller = cx.app.identity.caller(cx.method, cx.headers, cx.now_micros)?;
+    let caller = cx.identified().await?;
     if let Some(user) = caller.user() {
         cx.ensure(user).await?;
     }

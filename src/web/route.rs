@@ -2,12 +2,13 @@
 
 use http::Method;
 
-use crate::{config::Role, error::Error};
+use crate::{access::Scope, config::Role, error::Error};
 
 /// Everything that can be asked for, with the changing parts of the path as they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'p> {
     Deliver { id: &'p str, options: &'p str },
+    Authorize,
 
     CreateImage,
     ListImages,
@@ -77,6 +78,7 @@ pub(super) fn find<'p>(method: &Method, path: &'p str, role: Role, dev: bool) ->
             "GET" => (Some(Route::Deliver { id, options }), "GET, HEAD"),
             _ => (None, "GET, HEAD"),
         },
+        ["authz"] if role.delivers() => (only("GET", method, Route::Authorize), "GET, HEAD"),
         ["v1", rest @ ..] if role.controls() => api(method, rest)?,
         [""] if dev => (only("GET", method, Route::DemoPage), "GET, HEAD"),
         ["demo", "photo.jpg"] if dev => (only("GET", method, Route::DemoPhoto), "GET, HEAD"),
@@ -160,6 +162,7 @@ impl Route<'_> {
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Deliver { .. } => "image",
+            Self::Authorize => "authorize",
             Self::CreateImage => "create_image",
             Self::ListImages => "list_images",
             Self::GetImage(_) => "get_image",
@@ -190,6 +193,46 @@ impl Route<'_> {
             Self::EraseUser(_) => "erase_user",
             Self::GetErasure(_) => "get_erasure",
             Self::DemoPage | Self::DemoPhoto | Self::DemoSession => "demo",
+        }
+    }
+
+    /// What a service's key must be good for.
+    pub(super) fn needs(&self) -> Scope {
+        match self {
+            Self::CreateLinks => Scope::Sign,
+            Self::Deliver { .. }
+            | Self::Authorize
+            | Self::ListImages
+            | Self::GetImage(_)
+            | Self::TusOptions
+            | Self::TusHead(_)
+            | Self::ListPosts
+            | Self::GetPost(_)
+            | Self::GetProfile
+            | Self::GetProfileOf(_)
+            | Self::GetErasure(_)
+            | Self::DemoPage
+            | Self::DemoPhoto => Scope::Read,
+            Self::CreateImage
+            | Self::DeleteImage(_)
+            | Self::RevokeImage(_)
+            | Self::HoldImage(_)
+            | Self::ReleaseImage(_)
+            | Self::CreateUpload
+            | Self::CompleteUpload(_)
+            | Self::CancelUpload(_)
+            | Self::TusCreate
+            | Self::TusPatch(_)
+            | Self::TusTerminate(_)
+            | Self::CreatePost
+            | Self::PatchPost(_)
+            | Self::DeletePost(_)
+            | Self::PutProfile
+            | Self::Follow(_)
+            | Self::Unfollow(_)
+            | Self::RemoveFollower(_)
+            | Self::EraseUser(_)
+            | Self::DemoSession => Scope::Write,
         }
     }
 }

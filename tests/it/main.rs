@@ -13,6 +13,7 @@ mod durability;
 mod files;
 mod hostile;
 mod idempotency;
+mod issuer;
 mod jpegs;
 mod masters;
 mod memory;

@@ -80,7 +80,7 @@ pub(in crate::web) async fn erase(cx: &Context<'_>, user: &str) -> Answer {
 /// `GET /v1/erasures/{id}`: for the service, and for him who is erased. It is the one thing that his
 /// token is still good for; to everybody else the receipt is not there.
 pub(in crate::web) async fn show(cx: &Context<'_>, id: &str) -> Answer {
-    let caller = cx.app.identity.caller(cx.method, cx.headers, cx.now_micros)?;
+    let caller = cx.identified().await?;
     let row = match ErasureId::parse(id) {
         Some(id) => erasures::get(&mut cx.app.db.read().await?, id).await?,
         None => None,
