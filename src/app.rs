@@ -1,6 +1,7 @@
 //! Everything shared, built once and passed explicitly.
 
 pub mod catalogue;
+pub mod keys;
 
 use std::{
     num::NonZeroUsize,
@@ -20,7 +21,6 @@ use crate::{
     identity::{Identity, IdentityError},
     ingest::{self, Ingest},
     issuer::{Issuer, IssuerError},
-    link::{KeyRing, KeyRingError},
     metrics::Metrics,
     render::{Catalogue, Limits},
     rights::Rights,
@@ -49,7 +49,7 @@ pub struct App {
     /// What takes out what is over.
     pub sweeper: Sweeper,
     /// The keys of signed links.
-    pub links: KeyRing,
+    pub links: keys::LinkKeys,
     /// Who is who.
     pub identity: Identity,
     /// Where the keys of users' tokens are published, if they are.
@@ -67,8 +67,8 @@ pub struct App {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The link keys are unusable.
-    #[error("links.keys: {0}")]
-    Links(#[from] KeyRingError),
+    #[error(transparent)]
+    Links(#[from] keys::LoadError),
     /// The secrets of identity are unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -110,7 +110,7 @@ impl App {
         let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());
         let sweeper = Sweeper::new(db.clone(), store.clone(), Some(variants.clone()));
         Ok(Self {
-            links: KeyRing::parse(config.links.keys.iter().map(crate::config::Secret::expose))?,
+            links: keys::LinkKeys::load(&config.links)?,
             identity: Identity::new(&config, dev)?,
             issuer: Issuer::new(&config.auth)?,
             ingest: Ingest::new(

@@ -1,10 +1,14 @@
 //! The command line: one command a file.
 
 mod dev;
+mod key;
 mod migrate;
 mod run;
 mod serve;
+mod settings;
+mod sign;
 mod sweep;
+mod token;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,10 @@ enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
     Sweep(sweep::Args),
+    Sign(sign::SignArgs),
+    Verify(sign::VerifyArgs),
+    Token(token::Args),
+    Key(key::Args),
 }
 
 /// Why a command failed: one line that says what to change.
@@ -58,6 +66,10 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Migrate(args) => migrate::run(&args),
             Command::Sweep(args) => sweep::run(&args),
+            Command::Sign(args) => sign::sign(&args),
+            Command::Verify(args) => sign::verify(&args),
+            Command::Token(args) => token::run(&args),
+            Command::Key(args) => key::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -72,6 +84,16 @@ impl Cli {
 /// Where the settings say that the database is.
 fn place(config: &Config) -> Result<Place, Failure> {
     config.database.place().map_err(|rule| Failure::usage(format!("database.url {rule}")))
+}
+
+/// Refuses a SQLite file that is not there: opening would make it.
+fn require_there(place: &Place) -> Result<(), Failure> {
+    match place {
+        Place::Sqlite(path) if !path.is_file() => {
+            Err(Failure::failed(format!("{place}: no such file; mend database.url")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens the database as it is; a SQLite file is made when absent.

@@ -97,7 +97,7 @@ fn config(main: &TcpListener, secrets: &data::Secrets) -> Result<Config, Failure
     if config.auth.jwt_secret == Secret::default() {
         config.auth.jwt_secret = secrets.jwt_secret.clone();
     }
-    if config.links.keys.is_empty() {
+    if config.links.keys.is_empty() && config.links.keys_file.is_none() {
         config.links.keys = vec![secrets.link_key.clone()];
     }
     config.auth.service_key_hashes.push(identity::service_key_hash(demo::SERVICE_KEY));

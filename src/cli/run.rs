@@ -72,6 +72,10 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
         let app = Arc::clone(&app);
         async move { app.issuer.run(&app.identity).await }
     });
+    let following = tokio::spawn({
+        let app = Arc::clone(&app);
+        async move { app.links.run().await }
+    });
     let sweeping = app.config.server.role.controls().then(|| {
         let app = Arc::clone(&app);
         let every = Duration::from_secs(app.config.upload.sweep_secs);
@@ -89,6 +93,7 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
     // Killed anywhere, a sweep is done again.
     listening.abort();
     asking.abort();
+    following.abort();
     if let Some(sweeping) = sweeping {
         sweeping.abort();
     }

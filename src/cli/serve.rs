@@ -9,12 +9,11 @@ use super::{
     run::{self, Listeners, address, bind},
 };
 use crate::{
-    app::{App, catalogue},
-    config::{Config, Place, Role, Secret, is_loopback},
+    app::{App, catalogue, keys::LinkKeys},
+    config::{Config, Place, Role, is_loopback},
     db::{Db, ServerLock, service_keys},
     identity::Identity,
     issuer::Issuer,
-    link::KeyRing,
     store::{CorsRule, Settings, Store, StoreError},
 };
 
@@ -126,14 +125,13 @@ fn require_production(config: &Config) -> Result<(), Failure> {
     }
     Identity::new(config, false).map_err(Failure::usage)?;
     Issuer::new(&config.auth).map_err(Failure::usage)?;
-    if config.links.keys.is_empty() {
+    if config.links.keys.is_empty() && config.links.keys_file.is_none() {
         return Err(Failure::usage(
             "links.keys is not set: name a key as kid:secret; make the secret with: \
              head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d =",
         ));
     }
-    KeyRing::parse(config.links.keys.iter().map(Secret::expose))
-        .map_err(|error| Failure::usage(format!("links.keys: {error}")))?;
+    LinkKeys::load(&config.links).map_err(Failure::usage)?;
     catalogue::load(&config.transform).map_err(Failure::usage)?;
     Ok(())
 }

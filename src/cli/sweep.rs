@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Failure, dev, place, run as serving, serve};
+use super::{Failure, dev, place, require_there, run as serving, serve};
 use crate::{
     clock,
     config::{Config, Place, Sweep},
@@ -66,12 +66,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 async fn sweep_place(args: &Args, config: &Config) -> Result<(), Failure> {
     let place = place(config)?;
     let settings = Settings::find(&config.bucket).await.map_err(Failure::usage)?;
-    // Opening would make the file, and everything in the bucket an orphan.
-    if let Place::Sqlite(path) = &place
-        && !path.is_file()
-    {
-        return Err(Failure::failed(format!("{place}: no such file; mend database.url")));
-    }
+    // Everything in the bucket would be an orphan.
+    require_there(&place)?;
     let store = Store::connect(&settings);
     store.ping().await.map_err(|error| serve::bucket_failure(&settings, &error))?;
     let db = open(args, &place).await?;

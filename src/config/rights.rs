@@ -57,6 +57,8 @@ pub struct Links {
     /// Keys as `kid:secret`, newest first; see [`crate::link::LinkKey::parse`].
     #[serde(deserialize_with = "list")]
     pub keys: Vec<Secret>,
+    /// A file with further keys, one a line, before those: read again when it changes, and at a SIGHUP.
+    pub keys_file: Option<PathBuf>,
     /// Seconds between the moments at which links may expire; all viewers who ask within one window
     /// share one URL.
     pub window_secs: u64,
@@ -72,6 +74,7 @@ impl Default for Links {
     fn default() -> Self {
         Self {
             keys: Vec::new(),
+            keys_file: None,
             window_secs: 15 * 60,
             default_secs: 15 * 60,
             max_user_secs: 60 * 60,

@@ -91,6 +91,11 @@ impl KeyRing {
         &self.newest
     }
 
+    /// The names of all keys, the newest first.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.newest).chain(&self.older).map(LinkKey::kid)
+    }
+
     /// The key of that name, if it still verifies.
     pub fn get(&self, kid: &str) -> Option<&LinkKey> {
         std::iter::once(&self.newest).chain(&self.older).find(|key| key.kid == kid)

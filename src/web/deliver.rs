@@ -143,7 +143,7 @@ fn accepts(headers: &HeaderMap) -> Accepts {
 /// The link that the request carries, if it has a query; any other query is refused.
 fn verified_link(cx: &Context<'_>, path: &str, query: Option<&str>) -> Result<Option<Verified>, Error> {
     let Some(query) = query else { return Ok(None) };
-    Ok(Some(link::verify(&cx.app.links, path, query, clock::secs(cx.now_micros))?))
+    Ok(Some(link::verify(&cx.app.links.ring(), path, query, clock::secs(cx.now_micros))?))
 }
 
 /// Without a signature, only what `transform.unsigned` allows: anything else would let anybody fill

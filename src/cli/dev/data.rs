@@ -27,11 +27,11 @@ pub(in crate::cli) struct Dir {
 
 /// What is made up once for a data folder.
 #[derive(Debug, Deserialize)]
-pub(super) struct Secrets {
+pub(in crate::cli) struct Secrets {
     /// Signs the demo users' tokens.
-    pub(super) jwt_secret: Secret,
+    pub(in crate::cli) jwt_secret: Secret,
     /// Signs links, as `kid:secret`.
-    pub(super) link_key: Secret,
+    pub(in crate::cli) link_key: Secret,
     /// The embedded bucket's secret access key.
     pub(super) s3_secret_key: Secret,
 }
@@ -53,6 +53,23 @@ pub(super) fn secrets_path(data: &Path) -> PathBuf {
     data.join("secrets.json")
 }
 
+/// Where a folder's database is.
+pub(in crate::cli) fn database_path(data: &Path) -> PathBuf {
+    data.join(DATABASE)
+}
+
+impl Secrets {
+    /// Reads those of a folder, which may be in use.
+    pub(in crate::cli) fn read(data: &Path) -> Result<Self, DataError> {
+        let file = secrets_path(data);
+        let text = fs::read(&file).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => DataError::Absent(data.to_owned()),
+            _ => DataError::Io(data.to_owned(), error),
+        })?;
+        serde_json::from_slice(&text).map_err(|error| DataError::Secrets(file, error))
+    }
+}
+
 impl Dir {
     /// Opens the folder, makes it and its secrets when absent, and locks it.
     pub(in crate::cli) fn open(path: &Path) -> Result<Self, DataError> {
@@ -67,9 +84,7 @@ impl Dir {
         if !file.try_exists().map_err(failed)? {
             write_secrets(&file).map_err(failed)?;
         }
-        let text = fs::read(&file).map_err(failed)?;
-        let secrets = serde_json::from_slice(&text).map_err(|error| DataError::Secrets(file, error))?;
-        Ok(Self { path: path.to_owned(), secrets, _lock: lock })
+        Ok(Self { path: path.to_owned(), secrets: Secrets::read(path)?, _lock: lock })
     }
 
     /// Opens the folder as it was left, and locks it.

@@ -149,7 +149,7 @@ fn mint(
     let settings = &cx.app.config.links;
     let exp_secs = link::windowed_exp(image, clock::secs(cx.now_micros), lifetime_secs, settings.window_secs);
     let options = rendition.canonical();
-    let signed = link::sign(&cx.app.links, &format!("/i/{image}/{options}"), exp_secs, epoch);
+    let signed = link::sign(&cx.app.links.ring(), &format!("/i/{image}/{options}"), exp_secs, epoch);
     LinkView::Link {
         id: image.to_string(),
         options,

@@ -1,0 +1,133 @@
+//! `pinhole key`: the keys that services authenticate with.
+
+use std::io::Write as _;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand::{TryRng as _, rngs::SysRng};
+
+use super::{Failure, open, place, require_there, settings};
+use crate::{
+    access::Scopes,
+    clock,
+    db::{
+        Db,
+        service_keys::{self, ServiceKeyRow},
+    },
+    id::KeyId,
+    identity::service_key_hash,
+};
+
+/// What every key begins with, so that scanners for leaked secrets know it.
+const PREFIX: &str = "pinhole_";
+/// Random bytes in a key.
+const KEY_BYTES: usize = 32;
+/// The longest name of a key, in characters.
+const MAX_NAME_CHARS: usize = 100;
+
+/// Makes, lists and retires the keys that services authenticate with.
+///
+/// The database keeps their hashes alone. Servers that run know of a change at once, or within a second.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pinhole key add backend --config pinhole.toml
+  pinhole key add edge --scopes read --config pinhole.toml
+  pinhole key list --config pinhole.toml
+  pinhole key retire 01890a5d-ac96-774b-bcce-b302099a8057 --config pinhole.toml")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    settings: settings::From,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Makes a key and prints it, once
+    Add {
+        /// What it is for, for those who read the list
+        name: String,
+        /// What it is good for: read (see images, and what is known of them), write (change things), sign (mint links)
+        #[arg(long, value_name = "LIST", default_value_t = Scopes::ALL)]
+        scopes: Scopes,
+    },
+    /// Prints all keys, without the keys themselves
+    List,
+    /// Makes a key worthless, for good
+    Retire {
+        /// Its id, as the list has it
+        id: String,
+    },
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = args.settings.load()?;
+    let place = place(&config)?;
+    require_there(&place)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    runtime.block_on(async {
+        let db = open(&place).await?;
+        let schema = db.schema().await.map_err(Failure::failed)?;
+        if !schema.pending.is_empty() {
+            return Err(Failure::failed(super::serve::pending(&place, &schema.pending)));
+        }
+        let done = match &args.what {
+            What::Add { name, scopes } => add(&db, name, *scopes).await,
+            What::List => list(&db).await,
+            What::Retire { id } => retire(&db, id).await,
+        };
+        db.close().await;
+        print(&done?);
+        Ok(())
+    })
+}
+
+async fn add(db: &Db, name: &str, scopes: Scopes) -> Result<String, Failure> {
+    if name.trim().is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+        return Err(Failure::usage(format!("a name has 1 to {MAX_NAME_CHARS} characters, on one line")));
+    }
+    let mut secret = [0; KEY_BYTES];
+    SysRng.try_fill_bytes(&mut secret).map_err(Failure::failed)?;
+    let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
+    let row = ServiceKeyRow {
+        id: KeyId::new(),
+        name: name.to_owned(),
+        scopes,
+        created_micros: clock::now_micros(),
+        retired_micros: None,
+    };
+    let mut tx = db.begin().await.map_err(Failure::failed)?;
+    service_keys::insert(&mut tx, &row, &service_key_hash(&key)).await.map_err(Failure::failed)?;
+    tx.commit().await.map_err(Failure::failed)?;
+    eprintln!("key {} ({}) is for {}; it is shown this once:", row.id, row.name, row.scopes);
+    Ok(format!("{key}\n"))
+}
+
+async fn list(db: &Db) -> Result<String, Failure> {
+    let mut conn = db.read().await.map_err(Failure::failed)?;
+    let keys = service_keys::list(&mut conn).await.map_err(Failure::failed)?;
+    let line = |key: &ServiceKeyRow| {
+        let state = match key.retired_micros {
+            None => "in use".to_owned(),
+            Some(at) => format!("retired {}", clock::rfc3339(at)),
+        };
+        let (made, scopes) = (clock::rfc3339(key.created_micros), key.scopes.to_string());
+        format!("{}  {scopes:<15}  made {made}  {state}  {}\n", key.id, key.name)
+    };
+    Ok(keys.iter().map(line).collect())
+}
+
+async fn retire(db: &Db, id: &str) -> Result<String, Failure> {
+    let unknown = || Failure::failed(format!("{id}: no such key is in use; pinhole key list shows all"));
+    let id = KeyId::parse(id).ok_or_else(unknown)?;
+    let mut tx = db.begin().await.map_err(Failure::failed)?;
+    if !service_keys::retire(&mut tx, id, clock::now_micros()).await.map_err(Failure::failed)? {
+        return Err(unknown());
+    }
+    tx.commit().await.map_err(Failure::failed)?;
+    Ok(format!("{id} is retired\n"))
+}
+
+fn print(text: &str) {
+    // What was done is done, whoever reads of it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,150 @@
+//! `pinhole sign` and `pinhole verify`: links without a server.
+
+use std::{io::Write as _, sync::Arc, time::Duration};
+
+use super::{Failure, settings};
+use crate::{
+    app::{catalogue, keys::LinkKeys},
+    clock,
+    config::Config,
+    id::ImageId,
+    link::{self, KeyRing, LinkError},
+    render::Rendition,
+};
+
+/// Signs a link to an image.
+///
+/// The link holds as long as the image's epoch is the one that was signed: `GET /v1/images/{id}` tells it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  pinhole sign /i/01890a5d-ac96-774b-bcce-b302099a8057/width=400 --expires 1h
+  pinhole sign https://img.example.org/i/01890a5d-ac96-774b-bcce-b302099a8057/original --config pinhole.toml --epoch 3")]
+pub(super) struct SignArgs {
+    /// What is to be seen: /i/{id}/{options}, or the whole URL
+    #[arg(value_name = "PATH")]
+    path: String,
+    /// How long the link lives at least, such as 90s, 15m, 1h, 7d; it ends with a window of links.window_secs
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    expires: Duration,
+    /// The image's epoch
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    epoch: i64,
+    #[command(flatten)]
+    settings: settings::From,
+}
+
+/// Explains whether a link is good, and if not, why.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code: 0 it is good, 1 it is not.
+
+Example:
+  pinhole verify 'https://img.example.org/i/…/width=400?exp=…&kid=…&ep=1&sig=…'")]
+pub(super) struct VerifyArgs {
+    /// The link: the whole URL, or its path and query
+    #[arg(value_name = "URL")]
+    url: String,
+    #[command(flatten)]
+    settings: settings::From,
+}
+
+pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
+    let config = args.settings.load()?;
+    let ring = ring(&config)?;
+    let (origin, path) = split(&args.path);
+    let (image, options) = image_and_options(path).map_err(Failure::usage)?;
+    if path.contains('?') {
+        return Err(Failure::usage(format!("{path}: it has a query already; name the path alone")));
+    }
+    let catalogue = catalogue::load(&config.transform).map_err(Failure::usage)?;
+    let rendition = Rendition::parse(options, &catalogue).map_err(Failure::usage)?;
+    if rendition == Rendition::Raw {
+        return Err(Failure::usage("`raw` is never linked; its owner asks for it with his own token"));
+    }
+    let max = config.links.max_service_secs;
+    if !(1..=max).contains(&args.expires.as_secs()) {
+        return Err(Failure::usage(format!("--expires must be 1 to {max} seconds (links.max_service_secs)")));
+    }
+    let now = clock::secs(clock::now_micros());
+    let exp = link::windowed_exp(image, now, args.expires.as_secs(), config.links.window_secs);
+    let signed = link::sign(&ring, &format!("/i/{image}/{}", rendition.canonical()), exp, args.epoch);
+    let origin = if origin.is_empty() { &config.server.public_url } else { origin };
+    print(&format!("{origin}{signed}\n"));
+    Ok(())
+}
+
+pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
+    let config = args.settings.load()?;
+    let ring = ring(&config)?;
+    let (_, path_and_query) = split(&args.url);
+    let Some((path, query)) = path_and_query.split_once('?') else {
+        return Err(Failure::failed(
+            "it has no query, so it is no signed link: ?exp=…&kid=…&ep=…&sig=… is missing",
+        ));
+    };
+    let now = clock::secs(clock::now_micros());
+    let said = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let verified = link::verify(&ring, path, query, now).map_err(|error| {
+        Failure::failed(match error {
+            LinkError::UnknownKey => {
+                let known: Vec<&str> = ring.kids().collect();
+                format!("{error}: it says {:?}, and in use are {}", said("kid").unwrap_or_default(), known.join(", "))
+            }
+            LinkError::Expired => {
+                let exp = said("exp").and_then(|exp| exp.parse().ok()).unwrap_or(0);
+                format!("{error}; it was good until {}, {} ago", at(exp), span(now.saturating_sub(exp)))
+            }
+            LinkError::BadSignature => format!(
+                "{error}: one of them was changed since, as by another order or spelling of the options, or the \
+                 secret of key {:?} is another one here",
+                said("kid").unwrap_or_default()
+            ),
+            LinkError::Malformed(_) => error.to_string(),
+        })
+    })?;
+    let (image, options) = image_and_options(path).map_err(|error| {
+        Failure::failed(format!("the signature is good, and yet it leads nowhere: {error}"))
+    })?;
+    let left = verified.left_secs();
+    print(&format!(
+        "the link is good\n  image    {image}\n  options  {options}\n  key      {}\n  expires  {}, in {}\n  epoch    {}; \
+         the link is dead once the image has another one\n",
+        said("kid").unwrap_or_default(),
+        at(now + left),
+        span(left),
+        verified.epoch(),
+    ));
+    Ok(())
+}
+
+fn ring(config: &Config) -> Result<Arc<KeyRing>, Failure> {
+    let keys = LinkKeys::load(&config.links);
+    let keys =
+        keys.map_err(|error| Failure::usage(format!("{error}; name the settings with --config or --data")));
+    Ok(keys?.ring())
+}
+
+/// The origin of a URL, if there is one, and the rest.
+fn split(url: &str) -> (&str, &str) {
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    let end = url[host..].find('/').map_or(url.len(), |slash| host + slash);
+    if host == 0 { ("", url) } else { url.split_at(end) }
+}
+
+fn image_and_options(path: &str) -> Result<(ImageId, &str), String> {
+    let wrong = || format!("{path}: it must be /i/{{id}}/{{options}}, such as /i/01890a5d-…/width=400");
+    let (id, options) = path.strip_prefix("/i/").and_then(|rest| rest.split_once('/')).ok_or_else(wrong)?;
+    Ok((ImageId::parse(id).ok_or_else(wrong)?, options))
+}
+
+fn at(secs: u64) -> String {
+    clock::rfc3339(clock::after(0, secs))
+}
+
+fn span(secs: u64) -> String {
+    humantime::format_duration(Duration::from_secs(secs)).to_string()
+}
+
+fn print(text: &str) {
+    // Nobody reading along is no reason to fail.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

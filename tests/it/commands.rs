@@ -1,0 +1,172 @@
+//! The commands that need no server: links, tokens and service keys from the command line.
+
+use std::process::{Command, Output};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use crate::support::{PATIENCE, TestApp, TestRequest, jpeg};
+
+/// Runs a command of the program on what a server was started with.
+fn pinhole(app: &TestApp, args: &[&str]) -> Output {
+    let data = app.data();
+    let settings = if data.join("pinhole.toml").exists() {
+        ["--config".to_owned(), data.join("pinhole.toml").display().to_string()]
+    } else {
+        ["--data".to_owned(), data.display().to_string()]
+    };
+    Command::new(env!("CARGO_BIN_EXE_pinhole")).env_clear().args(args).args(settings).output().unwrap()
+}
+
+#[track_caller]
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap().trim().to_owned()
+}
+
+#[track_caller]
+fn refused(output: &Output, code: i32, words: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(error.contains(words), "{error}");
+}
+
+#[tokio::test]
+async fn a_link_from_the_command_line_is_as_good_as_one_from_the_api() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let link = said(&pinhole(&app, &["sign", &format!("/i/{image}/w=32,f=webp"), "--expires", "1h"]));
+    assert!(link.contains("/width=32,format=webp?exp="), "in canonical form: {link}");
+    let path = &link[link.find("/i/").unwrap()..];
+    let shown = app.get(path).send().await.expect(200);
+    assert_eq!(shown.header("content-type"), "image/webp");
+    // Links of one window are one URL, whoever asks.
+    let whole = app.link("alice", &image, "width=32,format=webp").await;
+    let explained = said(&pinhole(&app, &["verify", &whole]));
+    assert!(explained.starts_with("the link is good"), "{explained}");
+    assert!(explained.contains(&image) && explained.contains("epoch    1"), "{explained}");
+
+    for (broken, words) in [
+        (whole.replace("width=32", "width=64"), "does not match"),
+        (whole.replace("kid=", "kid=other"), "in use are"),
+        (whole.replace("&ep=1", "&ep=2"), "does not match"),
+        (format!("{whole}&x=1"), "exactly ?exp="),
+        (whole.split('?').next().unwrap().to_owned(), "no signed link"),
+    ] {
+        refused(&pinhole(&app, &["verify", &broken]), 1, words);
+    }
+    refused(&pinhole(&app, &["sign", "/i/nothing/w=32"]), 2, "/i/{id}/{options}");
+    refused(&pinhole(&app, &["sign", &format!("/i/{image}/w=0")]), 2, "`w=0`");
+    refused(&pinhole(&app, &["sign", &format!("/i/{image}/raw")]), 2, "`raw` is never linked");
+    refused(&pinhole(&app, &["sign", &format!("/i/{image}/w=32"), "--expires", "30d"]), 2, "--expires");
+    refused(&pinhole(&app, &["sign", &format!("/i/{image}/w=32"), "--expires", "soon"]), 2, "--expires");
+
+    // Another epoch than the image's is dead, and the command says nothing of that, having no server.
+    app.post(&format!("/v1/images/{image}/revoke")).user("alice").await.send().await.expect(204);
+    app.get(path).send().await.expect_problem(404, "not_found");
+    let renewed = said(&pinhole(&app, &["sign", &format!("/i/{image}/w=32"), "--epoch", "2"]));
+    app.get(&renewed[renewed.find("/i/").unwrap()..]).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_token_from_the_command_line_is_its_user() {
+    let app = TestApp::start();
+    let token = said(&pinhole(&app, &["token", "dave", "--ttl", "10m"]));
+    let me = app.get("/v1/profile").header("authorization", &format!("Bearer {token}")).send().await;
+    assert_eq!(me.expect(200).json()["user"], "dave");
+    refused(&pinhole(&app, &["token", "a b"]), 2, "is no user");
+    refused(&pinhole(&app, &["token", "dave", "--ttl", "0s"]), 2, "--ttl");
+}
+
+#[tokio::test]
+async fn a_service_key_is_good_for_its_scopes_until_it_is_retired() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let bearer = |key: &str| format!("Bearer {key}");
+    let [reader, writer, signer] = ["read", "write,read", "sign"]
+        .map(|scopes| said(&pinhole(&app, &["key", "add", &format!("for {scopes}"), "--scopes", scopes])));
+    let links = json!({"images": [{"id": image, "options": "w=32"}]});
+    let mut seen = Vec::new();
+    for key in [&reader, &writer, &signer] {
+        assert!(key.starts_with("pinhole_") && key.len() == 51, "{key}");
+        for on_behalf_of in [None, Some("alice")] {
+            let ask = async |request: TestRequest<'_>| {
+                let request = request.header("authorization", &bearer(key));
+                let request = match on_behalf_of {
+                    Some(user) => request.header("on-behalf-of", user),
+                    None => request,
+                };
+                let reply = request.send().await;
+                if reply.status == 403 {
+                    assert_eq!(reply.json()["code"], "key_scope");
+                }
+                reply.status.as_u16()
+            };
+            seen.push([
+                ask(app.get(&format!("/i/{image}/w=32"))).await,
+                ask(app.get(&format!("/v1/images/{image}"))).await,
+                ask(app.post(&format!("/v1/images/{image}/revoke"))).await,
+                ask(app.post("/v1/links").json(&links)).await,
+            ]);
+        }
+    }
+    let (read, write, sign) = ([200, 200, 403, 403], [200, 200, 204, 403], [403, 403, 403, 200]);
+    assert_eq!(seen, [read, read, write, write, sign, sign]);
+    // Whom it acts for has to be somebody, or it is nobody.
+    let nobody = app.get(&format!("/i/{image}/w=32")).header("authorization", &bearer(&reader));
+    nobody.header("on-behalf-of", "a b").send().await.expect_problem(400, "invalid_field");
+
+    let list = said(&pinhole(&app, &["key", "list"]));
+    assert_eq!(list.lines().count(), 3);
+    assert!(!list.contains(&reader) && list.contains("for read") && list.contains("in use"), "{list}");
+    let id = list.lines().find(|line| line.ends_with("for read")).unwrap()[..36].to_owned();
+    said(&pinhole(&app, &["key", "retire", &id]));
+    refused(&pinhole(&app, &["key", "retire", &id]), 1, "no such key");
+    refused(&pinhole(&app, &["key", "add", "x", "--scopes", "admin"]), 2, "read, write and sign");
+    let path = format!("/i/{image}/w=32");
+    let began = std::time::Instant::now();
+    while app.get(&path).header("authorization", &bearer(&reader)).send().await.status != 401 {
+        assert!(began.elapsed().as_secs() < 2, "a retired key goes on");
+    }
+    app.get(&path).header("authorization", &bearer(&writer)).send().await.expect(200);
+    assert!(said(&pinhole(&app, &["key", "list"])).contains("retired 20"));
+}
+
+#[tokio::test]
+async fn link_keys_are_rotated_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys");
+    let key = |kid: &str, byte: u8| format!("{kid}:{}", URL_SAFE_NO_PAD.encode([byte; 32]));
+    std::fs::write(&file, format!("# the newest first\n{}\n", key("one", 1))).unwrap();
+    let env = [("PINHOLE_LINKS__KEYS_FILE", file.to_str().unwrap()), ("PINHOLE_LINKS__KEYS", "")];
+    let app = TestApp::start_with(&env);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let old = app.link("alice", &image, "w=32").await;
+    assert!(old.contains("kid=one"), "{old}");
+
+    let signed_by = async |kid: &str| {
+        let began = std::time::Instant::now();
+        loop {
+            let link = app.link("alice", &image, "w=32").await;
+            if link.contains(&format!("kid={kid}&")) {
+                return link;
+            }
+            assert!(began.elapsed() < PATIENCE, "{kid} never signs");
+        }
+    };
+    // Nonsense changes nothing, and is asked about at once.
+    std::fs::write(&file, "nonsense").unwrap();
+    app.signal("HUP");
+    std::fs::write(&file, format!("{}\n{}\n", key("two", 2), key("one", 1))).unwrap();
+    app.signal("HUP");
+    let new = signed_by("two").await;
+    app.get(&new).send().await.expect(200);
+    app.get(&old).send().await.expect(200);
+    // Without a signal, too; and a key that is gone verifies nothing.
+    std::fs::write(&file, key("two", 2)).unwrap();
+    let began = std::time::Instant::now();
+    while app.get(&old).send().await.status != 403 {
+        assert!(began.elapsed() < PATIENCE, "the old key verifies for ever");
+    }
+    app.get(&new).send().await.expect(200);
+}
