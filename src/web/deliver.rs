@@ -75,7 +75,15 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
 ///
 /// 204, or 403 with the status that he would have been answered here.
 pub(super) async fn authorize(cx: &Context<'_>) -> Answer {
-    let answered = match is_authorized(cx).await {
+    let mut uris = cx.headers.get_all(X_ORIGINAL_URI).iter();
+    let only = uris.next().filter(|_| uris.next().is_none()).and_then(|uri| uri.to_str().ok());
+    let uri = only.ok_or_else(|| {
+        Error::invalid_field(
+            "X-Original-URI",
+            format_args!("must be given once: the path and query asked for"),
+        )
+    })?;
+    let answered = match is_authorized(cx, uri).await {
         Ok(()) => Ok(None),
         Err(error) if error.status().is_client_error() => Ok(Some(error.status())),
         Err(error) => Err(error),
@@ -91,15 +99,7 @@ pub(super) async fn authorize(cx: &Context<'_>) -> Answer {
     Ok(response)
 }
 
-async fn is_authorized(cx: &Context<'_>) -> Result<(), Error> {
-    let mut uris = cx.headers.get_all(X_ORIGINAL_URI).iter();
-    let only = uris.next().filter(|_| uris.next().is_none()).and_then(|uri| uri.to_str().ok());
-    let uri = only.ok_or_else(|| {
-        Error::invalid_field(
-            "X-Original-URI",
-            format_args!("must be given once: the path and query asked for"),
-        )
-    })?;
+async fn is_authorized(cx: &Context<'_>, uri: &str) -> Result<(), Error> {
     let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
     let role = cx.app.config.server.role;
     let Route::Deliver { id, options } = route::find(&Method::GET, path, role, cx.app.dev)? else {

@@ -4,9 +4,19 @@ use serde_json::json;
 
 use crate::support::{Reply, TestApp, TestRequest, jpeg};
 
-/// Everyone who may ask. The images are alice's; bob follows her, carol does not.
-const VIEWERS: [&str; 7] =
-    ["anonymous", "alice", "bob", "carol", "service", "service for bob", "service for carol"];
+/// Everyone who may ask, by every kind of credentials. The images are alice's; bob follows her, carol does not.
+const VIEWERS: [&str; 10] = [
+    "anonymous",
+    "alice",
+    "alice by cookie",
+    "bob",
+    "bob by cookie",
+    "carol",
+    "carol by cookie",
+    "service",
+    "service for bob",
+    "service for carol",
+];
 
 /// An image's state, who may see it, and whether it may be linked.
 struct Case {
@@ -22,13 +32,20 @@ async fn as_viewer<'a>(request: TestRequest<'a>, viewer: &str) -> TestRequest<'a
         "service" => request.service(),
         "service for bob" => request.service().header("on-behalf-of", "bob"),
         "service for carol" => request.service().header("on-behalf-of", "carol"),
-        user => request.user(user).await,
+        user => match user.strip_suffix(" by cookie") {
+            None => request.user(user).await,
+            Some(user) => {
+                let cookie = format!("pinhole_session={}", request.app.token(user).await);
+                request.header("cookie", &cookie).header("sec-fetch-site", "same-origin")
+            }
+        },
     }
 }
 
 const EVERYBODY: &[&str] = &VIEWERS;
-const FOLLOWERS: &[&str] = &["alice", "bob", "service", "service for bob"];
-const OWNER: &[&str] = &["alice", "service"];
+const FOLLOWERS: &[&str] =
+    &["alice", "alice by cookie", "bob", "bob by cookie", "service", "service for bob"];
+const OWNER: &[&str] = &["alice", "alice by cookie", "service"];
 const NOBODY: &[&str] = &[];
 
 /// One image in every state that an image can be in.
@@ -160,6 +177,22 @@ async fn every_viewer_sees_exactly_what_is_his() {
                 }
                 cells += 1;
             }
+            // An edge that asks is told the same, and what to answer.
+            for options in ["original", "width=32", "raw"] {
+                let uri = format!("/i/{}/{options}", case.image);
+                let request = app.get("/authz").header("x-original-uri", &uri);
+                let reply = as_viewer(request, viewer).await.send().await;
+                let sees_this = sees && (options != "raw" || OWNER.contains(&viewer));
+                let is_right = match reply.status.as_u16() {
+                    204 => sees_this,
+                    403 => !sees_this && reply.header("pinhole-status") == "404" && reply.body.is_empty(),
+                    _ => false,
+                };
+                if !is_right || reply.header("cache-control") != "no-store" {
+                    wrong.push(format!("{}: {viewer}: authz {options}: {}", case.name, reply.status));
+                }
+                cells += 1;
+            }
             // Metadata follows the same right, and the owner's fields are the owner's.
             let reply = as_viewer(app.get(&format!("/v1/images/{}", case.image)), viewer).await.send().await;
             let shows_owners_fields = reply.status == 200 && reply.json().get("sha256").is_some();
@@ -195,6 +228,12 @@ async fn every_viewer_sees_exactly_what_is_his() {
                         }
                         cells += 1;
                     }
+                    let uri = url.replace(&app.url, "");
+                    let status = app.get("/authz").header("x-original-uri", &uri).send().await.status;
+                    if status != 204 {
+                        wrong.push(format!("{}: {viewer}: authz by link: {status}", case.name));
+                    }
+                    cells += 1;
                 }
             }
             cells += 2;
@@ -349,4 +388,45 @@ async fn a_held_image_is_not_there_for_others() {
         let profile = as_viewer(app.get("/v1/profiles/alice"), viewer).await.send().await.expect(200).json();
         assert_eq!(profile["avatar"].is_object(), sees, "{viewer}");
     }
+}
+
+#[tokio::test]
+async fn an_edge_that_asks_is_told_what_to_answer() {
+    let app = TestApp::start_with(&[("PINHOLE_TRANSFORM__UNSIGNED", "listed")]);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let post = app.create_post("alice", "public", &[&image]).await;
+    let link = app.link("alice", &image, "width=33").await.replace(&app.url, "");
+    let ask = async |uri: &str, bearer: &str| {
+        let request = app.get("/authz").header("x-original-uri", uri);
+        let request = if bearer.is_empty() { request } else { request.header("authorization", bearer) };
+        let reply = request.send().await;
+        assert!(reply.body.is_empty() && !reply.headers.contains_key("set-cookie"));
+        match reply.status.as_u16() {
+            403 => reply.header("pinhole-status").parse().unwrap(),
+            status => status,
+        }
+    };
+    for (uri, bearer, status) in [
+        (format!("/i/{image}/width=64"), "", 204),
+        (format!("/i/{image}/original"), "", 204),
+        (link.clone(), "", 204),
+        // As the origin itself would.
+        (format!("/i/{image}/width=33"), "", 400),
+        (format!("/i/{image}/width=0"), "", 400),
+        (link.replace("width=33", "width=34"), "", 403),
+        (format!("/i/{image}/original?x=1"), "", 403),
+        (format!("/i/{image}/original"), "Bearer a.b.c", 401),
+        (format!("/i/{image}/raw"), "", 404),
+        (format!("/i/{image}"), "", 404),
+        (format!("http://evil.example/i/{image}/original"), "", 404),
+        (format!("//i/{image}/original"), "", 404),
+        (format!("/i/{image}/../{image}/original"), "", 404),
+        ("/v1/profile".to_owned(), "", 404),
+    ] {
+        assert_eq!(ask(&uri, bearer).await, status, "{uri} {bearer}");
+    }
+    app.patch_post("alice", &post, json!({"visibility": "private"})).await;
+    assert_eq!(ask(&link, "").await, 404);
+    assert_eq!(ask(&format!("/i/{image}/original"), "").await, 404);
+    app.get("/authz").send().await.expect_problem(400, "invalid_field");
 }

@@ -606,7 +606,7 @@ impl Drop for TestApp {
 /// A request under construction.
 #[must_use]
 pub struct TestRequest<'a> {
-    app: &'a TestApp,
+    pub app: &'a TestApp,
     method: Method,
     url: String,
     headers: HeaderMap,
