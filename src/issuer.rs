@@ -29,7 +29,7 @@ pub struct Issuer {
 #[derive(Debug)]
 enum Source {
     File(PathBuf),
-    Url(Uri, Fetcher),
+    Url(Uri, Box<Fetcher>),
 }
 
 /// Why the keys cannot be had.
@@ -43,7 +43,7 @@ pub enum IssuerError {
     File(PathBuf, std::io::Error),
     /// The document cannot be fetched.
     #[error("auth.jwks_url {0}: {1}")]
-    Fetch(Uri, FetchError),
+    Fetch(Uri, Box<FetchError>),
     /// It is no set of keys.
     #[error("auth.jwks_file or auth.jwks_url: {0}")]
     Jwks(#[from] JwksError),
@@ -58,8 +58,8 @@ impl Issuer {
             (None, Some(url)) => {
                 let uri = url.parse::<Uri>().ok().filter(|uri| uri.host().is_some());
                 let uri = uri.ok_or(IssuerError::Settings("jwks_url is no URL"))?;
-                let client = Fetcher::new().map_err(|error| IssuerError::Fetch(uri.clone(), error))?;
-                Some(Source::Url(uri, client))
+                let client = Fetcher::new().map_err(|error| IssuerError::Fetch(uri.clone(), error.into()))?;
+                Some(Source::Url(uri, client.into()))
             }
             _ => return Err(IssuerError::Settings("jwks_file and jwks_url: name one of them")),
         };
@@ -115,9 +115,10 @@ impl Issuer {
             Some(Source::File(path)) => {
                 tokio::fs::read(path).await.map_err(|error| IssuerError::File(path.clone(), error))?.into()
             }
-            Some(Source::Url(url, client)) => {
-                client.get(url, MAX_BYTES).await.map_err(|error| IssuerError::Fetch(url.clone(), error))?
-            }
+            Some(Source::Url(url, client)) => client
+                .get(url, MAX_BYTES)
+                .await
+                .map_err(|error| IssuerError::Fetch(url.clone(), error.into()))?,
         };
         identity.publish(KeySet::parse(&text)?);
         Ok(())

@@ -23,7 +23,7 @@ pub(super) struct SignArgs {
     /// What is to be seen: /i/{id}/{options}, or the whole URL
     #[arg(value_name = "PATH")]
     path: String,
-    /// How long the link lives at least, such as 90s, 15m, 1h, 7d; it ends with a window of links.window_secs
+    /// How long the link lives at least, such as 90s, 15m, 1h, 7d; it ends with a window of `links.window_secs`
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     expires: Duration,
     /// The image's epoch

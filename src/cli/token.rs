@@ -7,7 +7,7 @@ use crate::{clock, id::UserId, identity::Identity};
 
 /// Makes a token for a user, as the app itself would.
 ///
-/// It is signed with auth.jwt_secret. Whoever has it is that user until it expires.
+/// It is signed with `auth.jwt_secret`. Whoever has it is that user until it expires.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   pinhole token alice

@@ -15,7 +15,7 @@ pub struct Auth {
     /// Secrets that were in use before, whose tokens are still taken.
     #[serde(deserialize_with = "list")]
     pub jwt_old_secrets: Vec<Secret>,
-    /// A file with the public keys (JWK Set) that user tokens are signed with: RS256, ES256 or EdDSA.
+    /// A file with the public keys (JWK Set) that user tokens are signed with: RS256, ES256 or `EdDSA`.
     pub jwks_file: Option<PathBuf>,
     /// The URL of such a document, `https://` or on loopback.
     pub jwks_url: Option<String>,

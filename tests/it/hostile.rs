@@ -154,8 +154,8 @@ async fn an_animation_of_ten_thousand_frames_is_refused() {
 /// Files that are small and break no limit, and are as dear to decode as their format allows.
 #[tokio::test]
 async fn what_is_as_dear_as_the_limits_allow_stays_within_the_budget() {
-    let megapixels = std::env::var("PINHOLE_TEST_MEGAPIXELS");
-    let megapixels = megapixels.map_or(4, |text| u32::from_str(&text).unwrap());
+    let megapixels = std::env::var_os("PINHOLE_TEST_MEGAPIXELS");
+    let megapixels = megapixels.map_or(4, |text| u32::from_str(text.to_str().unwrap()).unwrap());
     let side = (megapixels * 1_000_000).isqrt();
     let whole = |side: u32, mode: &str| {
         format!("Image.linear_gradient('L').resize(({side}, {side})).convert('{mode}')")

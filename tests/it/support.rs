@@ -200,7 +200,8 @@ fn database_url(data: &Path) -> String {
 
 /// Gives a data folder a new database on the PostgreSQL server that `tests/with-postgres` started, if it did.
 fn on_postgres(data: &Path) -> bool {
-    let Ok(server) = std::env::var("PINHOLE_TEST_POSTGRES") else { return false };
+    let Some(server) = std::env::var_os("PINHOLE_TEST_POSTGRES") else { return false };
+    let server = server.into_string().unwrap();
     let name = format!("test_{}", BlobKey::random());
     let url = format!("{server}/{name}");
     std::fs::write(data.join("database"), &url).unwrap();

@@ -27,31 +27,29 @@ async fn until_answered(node: &TestApp, user: Option<&str>, path: &str, status: 
 
 /// Makes a public image private on one node again and again, and asks the other; how long it still showed
 /// it, the shortest time first.
-async fn revocations(times: usize) -> impl AsyncFn(&TestApp, &TestApp) -> Vec<Duration> {
-    async move |one: &TestApp, other: &TestApp| {
-        let image = one.upload("alice", jpeg(64, 48, 1)).await;
-        let post = one.create_post("alice", "public", &[&image]).await;
-        let path = format!("/i/{image}/w=32");
-        let mut took = Vec::new();
-        for _ in 0..times {
-            until_answered(other, None, &path, 200).await;
-            let link = one.link("alice", &image, "w=32").await;
-            until_answered(other, None, &link.replace(&one.url, ""), 200).await;
-            one.patch_post("alice", &post, json!({"visibility": "private"})).await;
-            // The node that was told refuses the very next request.
-            one.get(&path).send().await.expect_problem(404, "not_found");
-            let plain = until_answered(other, None, &path, 404);
-            let linked = async {
-                let link = link.replace(&one.url, "");
-                until_answered(other, None, &link, 404).await
-            };
-            let (plain, linked) = tokio::join!(plain, linked);
-            took.push(plain.max(linked));
-            one.patch_post("alice", &post, json!({"visibility": "public"})).await;
-        }
-        took.sort_unstable();
-        took
+async fn revocations(one: &TestApp, other: &TestApp, times: usize) -> Vec<Duration> {
+    let image = one.upload("alice", jpeg(64, 48, 1)).await;
+    let post = one.create_post("alice", "public", &[&image]).await;
+    let path = format!("/i/{image}/w=32");
+    let mut took = Vec::new();
+    for _ in 0..times {
+        until_answered(other, None, &path, 200).await;
+        let link = one.link("alice", &image, "w=32").await;
+        until_answered(other, None, &link.replace(&one.url, ""), 200).await;
+        one.patch_post("alice", &post, json!({"visibility": "private"})).await;
+        // The node that was told refuses the very next request.
+        one.get(&path).send().await.expect_problem(404, "not_found");
+        let plain = until_answered(other, None, &path, 404);
+        let linked = async {
+            let link = link.replace(&one.url, "");
+            until_answered(other, None, &link, 404).await
+        };
+        let (plain, linked) = tokio::join!(plain, linked);
+        took.push(plain.max(linked));
+        one.patch_post("alice", &post, json!({"visibility": "public"})).await;
     }
+    took.sort_unstable();
+    took
 }
 
 fn tell(what: &str, took: &[Duration]) {
@@ -64,7 +62,7 @@ fn tell(what: &str, took: &[Duration]) {
 async fn what_one_node_takes_away_the_other_refuses_at_once() {
     let one = TestApp::start();
     let other = one.beside(&[]);
-    let took = revocations(50).await(&one, &other).await;
+    let took = revocations(&one, &other, 50).await;
     tell("told of by NOTIFY", &took);
     assert!(*took.last().unwrap() < BOUND);
 
@@ -98,7 +96,7 @@ async fn nothing_is_shown_for_longer_when_nobody_tells_of_it() {
     .await;
     let one = one.restart();
     let other = one.beside(&[]);
-    let took = revocations(10).await(&one, &other).await;
+    let took = revocations(&one, &other, 10).await;
     tell("told of by nobody", &took);
     assert!(*took.last().unwrap() < BOUND);
     assert!(took[took.len() / 2] > Duration::from_millis(200), "that was no trial: {took:?}");
