@@ -345,7 +345,7 @@ fn same_bytes_same_plan() {
          background=ffffff,blur=0,sharpen=0,turn=0,trim=0;0;0;0,watermark=none"
     );
     for (one, other) in [
-        ("w=400", "q=80,w=200,dpr=2,fit=crop,f=jpeg"),
+        ("w=400", "q=84,w=200,dpr=2,fit=crop,f=jpeg"),
         ("w=400,f=png,q=1", "w=400,f=png,q=99"),
         ("w=400,fit=pad", "w=400,fit=squeeze"),
         ("f=png,fit=pad", "f=png"),
