@@ -18,6 +18,7 @@ use crate::{
     id::{BlobKey, ImageId},
     link,
     render::{Format, Masters, Size},
+    spelled::spelled,
 };
 
 /// Leave to read one image, as it was when the facts were read.
@@ -111,6 +112,27 @@ pub enum Denial {
     NotAllowed,
     /// The link was signed for an earlier epoch: the image was narrowed or revoked since.
     StaleLink,
+}
+
+spelled!(Denial {
+    Unknown = "unknown",
+    NotReady = "not_ready",
+    Expired = "expired",
+    OwnerGone = "owner_gone",
+    Held = "held",
+    NotAllowed = "not_allowed",
+    StaleLink = "stale_link",
+});
+
+impl Basis {
+    /// Its name, for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Link { .. } => "link",
+            Self::Session => "session",
+        }
+    }
 }
 
 /// Decides what a viewer may see in his own right.

@@ -1,6 +1,7 @@
 //! Everything shared, built once and passed explicitly.
 
 pub mod catalogue;
+pub mod decisions;
 pub mod keys;
 
 use std::{
@@ -54,6 +55,8 @@ pub struct App {
     pub identity: Identity,
     /// Where the keys of users' tokens are published, if they are.
     pub issuer: Issuer,
+    /// What was decided.
+    pub decisions: decisions::Decisions,
     /// What an operator can measure.
     pub metrics: Metrics,
     /// Room for requests with an idempotency key, which go on when their clients hang up.
@@ -134,6 +137,7 @@ impl App {
             sweeper,
             variants,
             catalogue: catalogue::load(&config.transform)?,
+            decisions: decisions::Decisions::new(metrics.clone(), config.log.decisions_one_in),
             metrics,
             keyed: Gate::new(work.keyed, 0),
             config,

@@ -10,6 +10,7 @@ mod environment;
 mod explain;
 mod idempotency;
 mod list;
+mod log;
 mod masters;
 mod presets;
 mod rights;
@@ -29,6 +30,7 @@ pub use self::{
     database::{Database, Place},
     delivery::{Cache, Transform, Unsigned},
     idempotency::Idempotency,
+    log::Log,
     masters::{Made, Masters},
     presets::{Presets, Watermark, Watermarks},
     rights::{Auth, Follows, Links},
@@ -69,6 +71,8 @@ pub struct Config {
     pub work: Work,
     /// Requests that may be repeated.
     pub idempotency: Idempotency,
+    /// What is logged.
+    pub log: Log,
     /// What a reconciliation of bucket and ledger may delete.
     pub sweep: Sweep,
 }

@@ -58,6 +58,18 @@ pub enum LinkError {
     Expired,
 }
 
+impl LinkError {
+    /// Its name, for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::UnknownKey => "unknown_key",
+            Self::BadSignature => "bad_signature",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// Signs a path: the answer is the path with its query.
 pub fn sign(ring: &KeyRing, path: &str, exp_secs: u64, epoch: i64) -> String {
     let key = ring.newest();

@@ -21,6 +21,19 @@ pub struct Metrics {
     hits: Family<TierLabels, Counter>,
     renders: Histogram,
     background: Family<BehindLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
+    links: Family<LinkLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    verdict: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LinkLabels {
+    verdict: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -69,7 +82,15 @@ impl Default for Metrics {
             "Renders that nobody waited for, by what became of them",
             background.clone(),
         );
-        Self { registry: Arc::new(registry), requests, hits, renders, background }
+        let decisions = Family::default();
+        registry.register("decisions", "Decisions about images, by verdict and reason", decisions.clone());
+        let links = Family::default();
+        registry.register(
+            "links",
+            "Signed links that were followed, by what they were found to be",
+            links.clone(),
+        );
+        Self { registry: Arc::new(registry), requests, hits, renders, background, decisions, links }
     }
 }
 
@@ -97,6 +118,16 @@ impl Metrics {
             Behind::Shed => "shed",
         };
         self.background.get_or_create(&BehindLabels { outcome }).inc();
+    }
+
+    /// It was decided whether somebody sees an image.
+    pub fn decided(&self, verdict: &'static str, reason: &'static str) {
+        self.decisions.get_or_create(&DecisionLabels { verdict, reason }).inc();
+    }
+
+    /// A link was looked at, before anything was asked about its image.
+    pub fn link_verified(&self, verdict: &'static str) {
+        self.links.get_or_create(&LinkLabels { verdict }).inc();
     }
 
     /// Everything, as text.

@@ -143,7 +143,9 @@ fn accepts(headers: &HeaderMap) -> Accepts {
 /// The link that the request carries, if it has a query; any other query is refused.
 fn verified_link(cx: &Context<'_>, path: &str, query: Option<&str>) -> Result<Option<Verified>, Error> {
     let Some(query) = query else { return Ok(None) };
-    Ok(Some(link::verify(&cx.app.links.ring(), path, query, clock::secs(cx.now_micros))?))
+    let verified = link::verify(&cx.app.links.ring(), path, query, clock::secs(cx.now_micros));
+    cx.app.metrics.link_verified(verified.as_ref().map_or_else(|error| error.as_str(), |_| "good"));
+    Ok(Some(verified?))
 }
 
 /// Without a signature, only what `transform.unsigned` allows: anything else would let anybody fill
@@ -192,11 +194,14 @@ async fn permit(
     // A link speaks for itself, whoever follows it.
     let viewer = caller.user().filter(|_| link.is_none());
     let found = cx.app.rights.of_image(image, viewer).await?;
-    let (facts, follows_owner) = found.ok_or(Denial::Unknown)?;
-    Ok(match link {
-        Some(link) => access::honour(&facts, link, cx.now_micros)?,
-        None => access::decide(&facts, caller.viewer(follows_owner), cx.now_micros)?,
-    })
+    let decided = match (found, link) {
+        (None, _) => Err(Denial::Unknown),
+        (Some((facts, _)), Some(link)) => access::honour(&facts, link, cx.now_micros),
+        (Some((facts, follows_owner)), None) => {
+            access::decide(&facts, caller.viewer(follows_owner), cx.now_micros)
+        }
+    };
+    Ok(cx.app.decisions.record(image, caller, link.is_some(), decided)?)
 }
 
 fn require_raw_may(permit: &Permit, by_link: bool) -> Result<(), Error> {

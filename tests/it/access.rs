@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Reply, TestApp, TestRequest, jpeg};
+use crate::support::{Reply, TestApp, TestRequest, dev_command, jpeg};
 
 /// Everyone who may ask, by every kind of credentials. The images are alice's; bob follows her, carol does not.
 const VIEWERS: [&str; 10] = [
@@ -429,4 +429,109 @@ async fn an_edge_that_asks_is_told_what_to_answer() {
     assert_eq!(ask(&link, "").await, 404);
     assert_eq!(ask(&format!("/i/{image}/original"), "").await, 404);
     app.get("/authz").send().await.expect_problem(400, "invalid_field");
+}
+
+#[tokio::test]
+async fn decisions_are_counted_and_logged_without_saying_who_or_how() {
+    let data = tempfile::tempdir().unwrap();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut command = dev_command(data.path());
+    command.env("PINHOLE_LOG__DECISIONS_ONE_IN", "1").stderr(log.reopen().unwrap());
+    let app = TestApp::dev_by(command, data);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let path = format!("/i/{image}/w=32");
+    let link = app.link("alice", &image, "w=32").await;
+    app.get(&path).user("alice").await.send().await.expect(200);
+    app.get(&path).send().await.expect(404);
+    app.get(&link).send().await.expect(200);
+    app.get(&link.replace("&sig=", "&sig=A")).send().await.expect(403);
+    app.get("/i/01890000-0000-7000-8000-000000000001/w=32").service().send().await.expect(404);
+    for (metric, count) in [
+        (r#"pinhole_decisions_total{verdict="granted",reason="session"}"#, 1.0),
+        (r#"pinhole_decisions_total{verdict="refused",reason="not_allowed"}"#, 1.0),
+        (r#"pinhole_decisions_total{verdict="refused",reason="unknown"}"#, 1.0),
+        (r#"pinhole_decisions_total{verdict="granted",reason="link"}"#, 1.0),
+        (r#"pinhole_links_total{verdict="good"}"#, 1.0),
+        (r#"pinhole_links_total{verdict="malformed"}"#, 1.0),
+    ] {
+        assert!((app.metric(metric).await - count).abs() < 0.5, "{metric}");
+    }
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("pinhole::decisions")).collect();
+    assert_eq!(lines.len(), 4, "{log}");
+    for (line, words) in lines.iter().zip([
+        ["viewer=\"user\"", "verdict=\"granted\"", "reason=\"session\""],
+        ["viewer=\"anonymous\"", "verdict=\"refused\"", "reason=\"not_allowed\""],
+        ["viewer=\"link\"", "verdict=\"granted\"", "reason=\"link\""],
+        ["viewer=\"service\"", "verdict=\"refused\"", "reason=\"unknown\""],
+    ]) {
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    }
+    let sig = link.split("&sig=").nth(1).unwrap();
+    let token = app.token("alice").await;
+    assert!(![sig, &token, "alice", "dev-service-key"].iter().any(|secret| log.contains(secret)), "{log}");
+}
+
+/// Whatever is good for one thing is good for nothing else, wherever it is put.
+#[tokio::test]
+async fn nothing_stands_in_for_anything_else() {
+    let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let link = app.link("alice", &image, "w=32").await;
+    let path = link[..link.find('?').unwrap()].replace(&app.url, "");
+    let query = &link[link.find('?').unwrap() + 1..];
+    let sig = link.split("&sig=").nth(1).unwrap();
+    let announced = json!({"content_type": "image/jpeg", "size": 1000, "method": "put"});
+    let grant = app.post("/v1/uploads").user("alice").await.json(&announced).send().await.expect(201).json();
+    let presigned = grant["url"].as_str().unwrap();
+    let signature = presigned.split("X-Amz-Signature=").nth(1).unwrap();
+    let token = app.token("alice").await;
+    let key = crate::support::SERVICE_KEY;
+    // Each credential, in every place where another one belongs. Its own place is known to work.
+    let pieces = [
+        ("a token", token.as_str()),
+        ("a service key", key),
+        ("a link's query", query),
+        ("a link's signature", sig),
+        ("a grant's signature", signature),
+        ("a link key's id", "test"),
+    ];
+    let mut cells = 0;
+    for (what, piece) in pieces {
+        let bearer = app.get(&path).header("authorization", &format!("Bearer {piece}")).send().await.status;
+        let is_its_place = matches!(what, "a token" | "a service key");
+        assert_eq!(bearer == 200, is_its_place, "{what} as a bearer: {bearer}");
+        assert!(is_its_place || bearer == 401, "{what} as a bearer: {bearer}");
+
+        let cookie = app.get(&path).header("cookie", &format!("pinhole_session={piece}")).send().await.status;
+        assert_eq!(cookie, if what == "a token" { 200 } else { 404 }, "{what} as a cookie");
+
+        let in_query = [
+            format!("{path}?exp=9999999999&kid=test&ep=1&sig={piece}"),
+            format!("{path}?token={piece}"),
+            format!("{path}?{piece}"),
+        ];
+        for (n, url) in in_query.iter().enumerate() {
+            let status = app.get(url).send().await.status;
+            let is_its_place = what == "a link's query" && n == 2;
+            assert_eq!(status, if is_its_place { 200 } else { 403 }, "{what} in {url}");
+        }
+        let put =
+            app.request("PUT", &presigned.replace(signature, piece)).header("content-type", "image/jpeg");
+        let put = put.body(vec![0; 1000]).send().await.status;
+        if what != "a grant's signature" {
+            assert!(put.is_client_error(), "{what} as a grant's signature: {put}");
+        }
+        cells += 6;
+    }
+    // A link opens no door of the API, and a grant shows nothing.
+    for (method, path) in
+        [("GET", "/v1/profile"), ("DELETE", &format!("/v1/images/{image}") as &str), ("POST", "/v1/links")]
+    {
+        let request = app.request(method, &format!("{path}?{query}")).json(&json!({"images": []}));
+        assert_eq!(request.send().await.status, 401, "{method} {path} by a link");
+        cells += 1;
+    }
+    assert_eq!(app.get(presigned).send().await.status.as_u16() / 100, 4, "a grant to write reads nothing");
+    println!("{cells} cells");
 }

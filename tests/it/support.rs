@@ -310,7 +310,13 @@ impl TestApp {
     /// Starts `pinhole dev` on a data folder that may have been used before.
     pub fn start_dev(data: TempDir, env: &[(&str, &str)]) -> Self {
         let mut command = dev_command(data.path());
-        let mut child = command.envs(env.iter().copied()).stdout(Stdio::piped()).spawn().unwrap();
+        command.envs(env.iter().copied());
+        Self::dev_by(command, data)
+    }
+
+    /// Starts a `pinhole dev` by its command.
+    pub fn dev_by(mut command: Command, data: TempDir) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut address_after = |label: &str| {
             let line = lines.find(|line| line.trim_start().starts_with(label)).expect("the start-up text");
