@@ -23,6 +23,7 @@ mod pictures;
 mod readme;
 mod referee;
 mod serve;
+mod sharing;
 mod support;
 mod sweep;
 mod tus;
