@@ -111,7 +111,8 @@ impl App {
             write_secs: config.bucket.operation_timeout_secs.saturating_mul(2),
         };
         let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());
-        let sweeper = Sweeper::new(db.clone(), store.clone(), Some(variants.clone()));
+        let sweeper =
+            Sweeper::new(db.clone(), store.clone(), Some(variants.clone()), config.upload.unattached_secs);
         Ok(Self {
             links: keys::LinkKeys::load(&config.links)?,
             identity: Identity::new(&config, dev)?,

@@ -86,6 +86,11 @@ fn place(config: &Config) -> Result<Place, Failure> {
     config.database.place().map_err(|rule| Failure::usage(format!("database.url {rule}")))
 }
 
+/// What to say of the app's rules that cannot be asked.
+fn bad_rules(error: &DbError) -> Failure {
+    Failure::failed(format!("rules.facts or rules.allowed: {error}"))
+}
+
 /// Refuses a SQLite file that is not there: opening would make it.
 fn require_there(place: &Place) -> Result<(), Failure> {
     match place {

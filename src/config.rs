@@ -14,6 +14,7 @@ mod log;
 mod masters;
 mod presets;
 mod rights;
+mod rules;
 mod secret;
 mod server;
 mod sweep;
@@ -34,6 +35,7 @@ pub use self::{
     masters::{Made, Masters},
     presets::{Presets, Watermark, Watermarks},
     rights::{Auth, Follows, Links},
+    rules::Rules,
     secret::Secret,
     server::{Role, Server, is_loopback},
     sweep::Sweep,
@@ -55,6 +57,8 @@ pub struct Config {
     pub auth: Auth,
     /// Signed links.
     pub links: Links,
+    /// Who decides.
+    pub rules: Rules,
     /// Whether users follow by themselves.
     pub follows: Follows,
     /// What may come in.
@@ -159,6 +163,11 @@ impl Config {
                 bucket.cors_origins.iter().all(|origin| server::is_origin(origin)),
                 "bucket.cors_origins",
                 ORIGIN,
+            ),
+            (
+                self.rules.facts.is_some() || self.rules.allowed.is_none(),
+                "rules.allowed",
+                "is of no use without rules.facts, which says what is restricted",
             ),
             (links.window_secs > 0, "links.window_secs", "must be at least 1"),
             (links.default_secs > 0, "links.default_secs", "must be at least 1"),

@@ -17,6 +17,7 @@ mod listen;
 mod lock;
 mod migrations;
 pub mod posts;
+pub mod rules;
 pub mod service_keys;
 pub mod survey;
 pub mod uploads;
@@ -36,6 +37,7 @@ pub use self::{
     changes::{Change, Generations},
     lock::{LockError, ServerLock},
     migrations::Schema,
+    rules::Rules,
 };
 
 /// Sorts after every id, whatever the database's collation.
@@ -105,6 +107,7 @@ fn is_passing(code: &str) -> bool {
 pub struct Db {
     pub(crate) pools: Pools,
     generations: Arc<Generations>,
+    rules: Arc<Rules>,
 }
 
 /// Connections to one of the two.
@@ -128,6 +131,7 @@ pub struct Conn {
     /// What the transaction changes of what is remembered elsewhere.
     changes: Vec<Change>,
     generations: Arc<Generations>,
+    rules: Arc<Rules>,
 }
 
 #[derive(Debug)]
@@ -144,7 +148,8 @@ enum Link {
 
 impl Db {
     fn new(pools: Pools) -> Self {
-        Self { pools, generations: Arc::default() }
+        let rules = Rules::own(matches!(pools, Pools::Sqlite { .. }));
+        Self { pools, generations: Arc::default(), rules: rules.into() }
     }
 
     /// Opens a SQLite file, made when absent.
@@ -212,7 +217,8 @@ impl Db {
     }
 
     fn conn(&self, link: Link) -> Conn {
-        Conn { link, changes: Vec::new(), generations: Arc::clone(&self.generations) }
+        let (generations, rules) = (Arc::clone(&self.generations), Arc::clone(&self.rules));
+        Conn { link, changes: Vec::new(), generations, rules }
     }
 
     /// What tells whether something that was read is still so, as far as this process knows.

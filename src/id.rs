@@ -18,6 +18,11 @@ macro_rules! uuid_id {
                 Self(Uuid::now_v7())
             }
 
+            /// The id that nothing ever has (RFC 9562 §5.9).
+            pub fn nil() -> Self {
+                Self(Uuid::nil())
+            }
+
             /// Reads the one spelling that pinhole writes: 36 characters, lower case, hyphenated.
             ///
             /// Other spellings of the same UUID are refused, so that one image has one URL.

@@ -17,7 +17,7 @@ use moka::future::Cache;
 use crate::{
     access::{Audience, Facts, Scopes},
     config,
-    db::{Db, DbError, facts, service_keys, users},
+    db::{Db, DbError, facts, rules, service_keys, users},
     id::{ImageId, UserId},
 };
 
@@ -29,6 +29,8 @@ pub struct Rights {
     following: Cache<(UserId, UserId, u64), Known<bool>>,
     alive: Cache<(UserId, u64), Known<Option<bool>>>,
     keys: Cache<(String, u64), Known<Option<Scopes>>>,
+    /// Where the app decides: whether somebody may see a restricted image.
+    allowed: Cache<(UserId, ImageId, u64), Known<bool>>,
     max_age: Duration,
 }
 
@@ -49,6 +51,7 @@ impl Rights {
             following: cache(settings.facts_entries, max_age),
             alive: cache(settings.facts_entries, max_age),
             keys: cache(settings.facts_entries, max_age),
+            allowed: cache(settings.facts_entries, max_age),
             max_age,
         }
     }
@@ -73,11 +76,24 @@ impl Rights {
         let follows = match (viewer, told) {
             (_, Some(follows)) => follows,
             (Some(viewer), None) if facts.audience == Audience::Followers && *viewer != facts.owner => {
-                self.follows(viewer, &facts.owner).await?
+                self.is_allowed(viewer, &facts).await?
             }
             _ => false,
         };
         Ok(Some((facts, follows)))
+    }
+
+    /// Whether a viewer is among those who may see an image that is not for everybody.
+    async fn is_allowed(&self, viewer: &UserId, facts: &Facts) -> Result<bool, DbError> {
+        if !self.db.rules().are_the_apps() {
+            return self.follows(viewer, &facts.owner).await;
+        }
+        let (image, generations) = (facts.image, self.db.generations());
+        // The app may well decide by whom pinhole knows to follow whom. Both only ever grow.
+        let number = generations.of_image(image) + generations.of_following(viewer, &facts.owner);
+        let key = (viewer.clone(), image, number);
+        let ask = async { rules::is_allowed(&mut self.db.read().await?, image, viewer).await };
+        self.known(&self.allowed, key, ask).await
     }
 
     /// Whether one user follows another.

@@ -77,6 +77,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let _lock = ServerLock::take(&data.database()).map_err(Failure::failed)?;
     let db = Db::open_sqlite(&data.database()).await.map_err(Failure::failed)?;
     db.migrate().await.map_err(Failure::failed)?;
+    let db = db.judged_by(&config.rules).await.map_err(|error| super::bad_rules(&error))?;
     make_demo_users(&db).await?;
 
     let app = Arc::new(App::new(config, db.clone(), store, true).map_err(Failure::failed)?);

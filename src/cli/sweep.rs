@@ -11,7 +11,7 @@ use std::{
 use super::{Failure, dev, place, require_there, run as serving, serve};
 use crate::{
     clock,
-    config::{Config, Place, Sweep},
+    config::{Config, Place},
     db::Db,
     store::{Settings, Store},
     work::{
@@ -71,7 +71,7 @@ async fn sweep_place(args: &Args, config: &Config) -> Result<(), Failure> {
     let store = Store::connect(&settings);
     store.ping().await.map_err(|error| serve::bucket_failure(&settings, &error))?;
     let db = open(args, &place).await?;
-    let done = sweep(args, &place, &db, &store, config.sweep).await;
+    let done = sweep(args, &place, &db, &store, config).await;
     db.close().await;
     done
 }
@@ -83,7 +83,7 @@ async fn sweep_folder(args: &Args, folder: &Path, config: &Config) -> Result<(),
     let bucket = dev::Bucket::serve(&data, listener, serving::limits(&config.server))?;
     let place = Place::Sqlite(data.database());
     let db = open(args, &place).await?;
-    let done = sweep(args, &place, &db, &bucket.store, config.sweep).await;
+    let done = sweep(args, &place, &db, &bucket.store, config).await;
     db.close().await;
     bucket.stop().await;
     done
@@ -93,7 +93,7 @@ async fn open(args: &Args, place: &Place) -> Result<Db, Failure> {
     if args.dry_run { super::look_at(place).await } else { super::open(place).await }
 }
 
-async fn sweep(args: &Args, place: &Place, db: &Db, store: &Store, rules: Sweep) -> Result<(), Failure> {
+async fn sweep(args: &Args, place: &Place, db: &Db, store: &Store, config: &Config) -> Result<(), Failure> {
     let schema = db.schema().await.map_err(|error| Failure::failed(format!("{place}: {error}")))?;
     if !schema.pending.is_empty() {
         return Err(Failure::failed(match args.data {
@@ -101,8 +101,9 @@ async fn sweep(args: &Args, place: &Place, db: &Db, store: &Store, rules: Sweep)
             None => serve::pending(place, &schema.pending),
         }));
     }
-    let sweeper = Sweeper::new(db.clone(), store.clone(), None);
-    let reconciler = Reconciler::new(db.clone(), store.clone(), sweeper, rules);
+    let db = db.clone().judged_by(&config.rules).await.map_err(|error| super::bad_rules(&error))?;
+    let sweeper = Sweeper::new(db.clone(), store.clone(), None, config.upload.unattached_secs);
+    let reconciler = Reconciler::new(db.clone(), store.clone(), sweeper, config.sweep);
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Mend { force: args.force } };
     let done = reconciler.run(clock::now_micros(), mode).await;
     let report = done.map_err(|error| Failure::failed(format!("{error}; run it again, it goes on")))?;

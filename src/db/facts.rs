@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sqlx::AssertSqlSafe;
+
 use super::{Conn, DbError, images::parsed};
 use crate::{
     access::{Audience, Facts, Published, State},
@@ -9,30 +11,20 @@ use crate::{
     render::{Format, Masters, Size},
 };
 
-/// The columns of [`Facts`], then whether the viewer follows the owner.
+/// The columns of [`Facts`], then whether the viewer is among those who may see it.
 type FactsTuple =
     (String, String, String, i64, bool, bool, i64, Option<i64>, String, String, bool, i64, i64, String, bool);
 
-macro_rules! select_facts {
-    ($where:literal) => {
-        concat!(
-            "SELECT i.id, i.owner_id, i.state, i.epoch, i.held, u.erased_at IS NOT NULL, i.audience, i.deadline,
-                    i.blob_key, b.content_type, b.frames > 1, b.width, b.height, b.masters,
-                    EXISTS (SELECT 1 FROM follows f WHERE f.follower_id = $2 AND f.followee_id = i.owner_id)
-             FROM images i JOIN users u ON u.id = i.owner_id JOIN blobs b ON b.key = i.blob_key WHERE ",
-            $where
-        )
-    };
-}
-
-/// What a decision about one image needs: its facts, and whether `viewer` follows its owner.
+/// What a decision about one image needs: its facts, and whether `viewer` is among those who may see it if it
+/// is not for everybody.
 pub async fn of_image(
     conn: &mut Conn,
     image: ImageId,
     viewer: Option<&UserId>,
 ) -> Result<Option<(Facts, bool)>, DbError> {
     let viewer = viewer.map_or("", UserId::as_str);
-    let row = optional!(conn, FactsTuple, select_facts!("i.id = $1"), image.to_string(), viewer)?;
+    let sql = conn.rules.one.clone();
+    let row = optional!(conn, FactsTuple, AssertSqlSafe(sql.clone()), image.to_string(), viewer)?;
     row.map(read_facts).transpose()
 }
 
@@ -44,13 +36,8 @@ pub async fn of_images(
 ) -> Result<Vec<(Facts, bool)>, DbError> {
     let viewer = viewer.map_or("", UserId::as_str);
     let ids = serde_json::json!(images).to_string();
-    // The one place where the two databases are told a list in their own words.
-    let sql = if conn.is_sqlite() {
-        select_facts!("i.id IN (SELECT value FROM json_each($1))")
-    } else {
-        select_facts!("i.id IN (SELECT value FROM json_array_elements_text(CAST($1 AS json)))")
-    };
-    let rows = all!(conn, FactsTuple, sql, ids.as_str(), viewer)?;
+    let sql = conn.rules.many.clone();
+    let rows = all!(conn, FactsTuple, AssertSqlSafe(sql.clone()), ids.as_str(), viewer)?;
     rows.into_iter().map(read_facts).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Images in the ledger: their life, their facts, and the one statement that keeps audiences true.
 
-use super::{AFTER_ALL_IDS, Change, Conn, DbError, blobs, chunks};
+use super::{AFTER_ALL_IDS, Change, Conn, DbError, blobs, chunks, rules};
 use crate::{
     access::State,
     id::{BlobKey, ImageId, PostId, UserId},
@@ -419,6 +419,11 @@ pub async fn erase(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<O
 
 /// Deletes a ready image whose deadline has passed; it has no uses.
 pub async fn expire(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<Option<BlobKey>, DbError> {
+    // The app may have come to use it after its deadline was last put off.
+    lock(conn, image).await?;
+    if rules::is_used(conn, image).await? {
+        return Ok(None);
+    }
     let row = optional!(
         conn,
         (String,),

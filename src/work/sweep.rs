@@ -12,7 +12,7 @@ use crate::{
     access::State,
     clock,
     db::{
-        Db, DbError, blobs, chunks, erasures, idempotency, images,
+        Db, DbError, blobs, chunks, erasures, idempotency, images, rules,
         uploads::{self, Landing, UploadRow},
     },
     id::{BlobKey, ImageId},
@@ -39,6 +39,8 @@ pub struct Sweeper {
     pub(super) db: Db,
     store: Store,
     variants: Option<Variants>,
+    /// How long an image is kept without a use, in seconds.
+    unattached_secs: u64,
 }
 
 /// What a sweep did.
@@ -93,8 +95,8 @@ pub enum SweepError {
 
 impl Sweeper {
     /// A sweeper of this ledger and bucket, and of what this process has in memory, if it serves images.
-    pub fn new(db: Db, store: Store, variants: Option<Variants>) -> Self {
-        Self { db, store, variants }
+    pub fn new(db: Db, store: Store, variants: Option<Variants>, unattached_secs: u64) -> Self {
+        Self { db, store, variants, unattached_secs }
     }
 
     /// Sweeps again and again, for as long as the program runs.
@@ -166,6 +168,11 @@ impl Sweeper {
     }
 
     async fn images(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        if self.db.rules().are_the_apps() {
+            let mut tx = self.db.begin().await?;
+            rules::postpone(&mut tx, now_micros, self.unattached_secs).await?;
+            tx.commit().await?;
+        }
         let mut passed = Passed::default();
         for _ in 0..MAX_BATCHES {
             let due = images::due(&mut self.db.read().await?, now_micros, passed.limit()).await?;

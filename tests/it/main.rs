@@ -22,6 +22,7 @@ mod options;
 mod pictures;
 mod readme;
 mod referee;
+mod rules;
 mod serve;
 mod sharing;
 mod support;

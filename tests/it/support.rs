@@ -67,11 +67,28 @@ pub struct TestApp {
 /// The command of a `pinhole dev` on free ports, with a clean environment.
 pub fn dev_command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
-    command.env_clear().arg("dev").arg("--data").arg(data);
+    command.env_clear().envs(rules()).arg("dev").arg("--data").arg(data);
     for flag in ["--listen", "--s3-listen", "--ops-listen"] {
         command.args([flag, "127.0.0.1:0"]);
     }
     command
+}
+
+/// With `PINHOLE_TEST_RULES` set, the rules of an app that has brought its own: they say the same as pinhole's,
+/// by way of SQL.
+fn rules() -> Vec<(&'static str, &'static str)> {
+    if std::env::var_os("PINHOLE_TEST_RULES").is_none() {
+        return Vec::new();
+    }
+    let facts = "SELECT a.image_id, TRUE AS in_use, 0 AS version,
+                        CASE p.visibility WHEN 'public' THEN 'public' WHEN 'followers' THEN 'restricted' ELSE 'owner' END
+                        AS audience
+                 FROM attachments a JOIN posts p ON p.id = a.post_id
+                 UNION ALL
+                 SELECT avatar_image_id, TRUE, 0, 'public' FROM users WHERE avatar_image_id IS NOT NULL";
+    let allowed = "SELECT i.id AS image_id, f.follower_id AS viewer_id
+                   FROM follows f JOIN images i ON i.owner_id = f.followee_id;";
+    vec![("PINHOLE_RULES__FACTS", facts), ("PINHOLE_RULES__ALLOWED", allowed)]
 }
 
 /// A bucket, and what opens it.
@@ -182,7 +199,13 @@ pub fn serve_command(data: &Path, bucket: &Bucket) -> Command {
     let file = data.join("pinhole.toml");
     std::fs::write(&file, settings).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
-    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").arg("serve").arg("--config").arg(file);
+    command
+        .env_clear()
+        .envs(rules())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .arg("serve")
+        .arg("--config")
+        .arg(file);
     command
 }
 

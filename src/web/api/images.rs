@@ -103,7 +103,9 @@ pub(in crate::web) async fn get(cx: &Context<'_>, id: &str) -> Answer {
     let (facts, follows_owner) =
         facts::of_image(&mut conn, image, caller.user()).await?.ok_or(Denial::Unknown)?;
     let permit: Permit = access::decide(&facts, caller.viewer(follows_owner), cx.now_micros)?;
-    let row = images::get(&mut conn, permit.image()).await?.ok_or(Denial::Unknown)?;
+    let mut row = images::get(&mut conn, permit.image()).await?.ok_or(Denial::Unknown)?;
+    // The app's version is part of what a link is bound to.
+    row.epoch = permit.linkable_epoch().unwrap_or(row.epoch);
     json(StatusCode::OK, &view(cx, &mut conn, row, permit.is_full()).await?)
 }
 

@@ -62,7 +62,7 @@ impl Bench {
         let ledger_folder = TempDir::new().unwrap();
         let db = Db::open_sqlite(&ledger_folder.path().join("ledger.db")).await.unwrap();
         db.migrate().await.unwrap();
-        let sweeper = Sweeper::new(db.clone(), store.clone(), None);
+        let sweeper = Sweeper::new(db.clone(), store.clone(), None, 86_400);
         // Few things are in these buckets, so that one more or less is a large share.
         let rules = Sweep { grace_secs: DAY_SECS, max_disagreement_percent: 100, max_orphans: 100 };
         let mut reconciler = Reconciler::new(db, store, sweeper, rules);
