@@ -13,13 +13,14 @@ mod route;
 mod sent;
 mod tus;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri, header, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{Either, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::{
     access::Scope,
@@ -35,6 +36,10 @@ use sent::Sent;
 
 /// A response's body: bytes at hand, or a stream from the bucket.
 pub type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, StoreError>>;
+
+/// How long it takes at least to say that nothing is there. What was looked at a moment ago is known without
+/// the ledger being asked, and what is not there seldom was: else the time would tell them apart.
+const LEAST_FOR_NOTHING: Duration = Duration::from_millis(5);
 
 /// What a handler answers.
 type Answer = Result<Response<Body>, Error>;
@@ -123,6 +128,7 @@ pub async fn handle(app: Arc<App>, mut request: Request<Incoming>) -> Response<B
 }
 
 async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
+    let began = Instant::now();
     let (parts, mut body) = request.into_parts();
     let found = match app.dev.then(|| demo::require_loopback_host(&parts.headers)) {
         Some(Err(error)) => Err(error),
@@ -134,12 +140,21 @@ async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| error.into_response().map(full));
+    if says_that_nothing_is_there(&response) {
+        tokio::time::sleep_until(began + LEAST_FOR_NOTHING).await;
+    }
     app.metrics.answered(label, response.status());
     if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
         // A client that is still sending reads no answer before it is done.
         tokio::spawn(body::discard(body));
     }
     response
+}
+
+/// Whether he who asked, or the edge that he asked, is told that there is nothing.
+fn says_that_nothing_is_there(response: &Response<Body>) -> bool {
+    let told_to_edge = response.headers().get(deliver::PINHOLE_STATUS);
+    response.status() == StatusCode::NOT_FOUND || told_to_edge.is_some_and(|status| status == "404")
 }
 
 async fn answer(app: &App, parts: &Parts, route: Route<'_>, body: &mut Incoming) -> Answer {

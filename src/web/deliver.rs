@@ -30,7 +30,7 @@ use crate::{
 /// What an edge was asked for, as it was sent.
 const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 /// How he who asked an edge is to be answered.
-const PINHOLE_STATUS: HeaderName = HeaderName::from_static("pinhole-status");
+pub(super) const PINHOLE_STATUS: HeaderName = HeaderName::from_static("pinhole-status");
 
 pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer {
     let started = Instant::now();

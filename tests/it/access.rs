@@ -535,3 +535,50 @@ async fn nothing_stands_in_for_anything_else() {
     assert_eq!(app.get(presigned).send().await.status.as_u16() / 100, 4, "a grant to write reads nothing");
     println!("{cells} cells");
 }
+
+/// Whoever is refused learns nothing: not by a header, and not by how long it took, which is printed.
+#[tokio::test]
+async fn what_is_not_allowed_looks_like_what_is_not_there() {
+    let app = TestApp::start();
+    let [private, followers, held] = [
+        app.upload("alice", jpeg(64, 48, 1)).await,
+        app.upload("alice", jpeg(64, 48, 2)).await,
+        app.upload("alice", jpeg(64, 48, 3)).await,
+    ];
+    app.create_post("alice", "private", &[&private]).await;
+    app.create_post("alice", "followers", &[&followers]).await;
+    app.create_post("alice", "public", &[&held]).await;
+    app.request("PUT", &format!("/v1/images/{held}/hold")).service().send().await.expect(204);
+    let mut took: std::collections::BTreeMap<_, Vec<_>> = std::collections::BTreeMap::new();
+    for n in 0..40 {
+        let never = format!("01890000-0000-7000-8000-0000000000{n:02}");
+        for viewer in ["anonymous", "carol"] {
+            for (way, path) in [("image", "/i/IMAGE/w=32"), ("metadata", "/v1/images/IMAGE")] {
+                let mut seen = None;
+                let cases = [
+                    ("never there", &never),
+                    ("private", &private),
+                    ("followers", &followers),
+                    ("held", &held),
+                ];
+                for (case, image) in cases {
+                    // Its owner looks at it, so that it is known.
+                    if case != "never there" {
+                        app.get(&path.replace("IMAGE", image)).user("alice").await.send().await.expect(200);
+                    }
+                    let request = as_viewer(app.get(&path.replace("IMAGE", image)), viewer).await;
+                    let began = std::time::Instant::now();
+                    let mut reply = request.send().await.expect_problem(404, "not_found");
+                    took.entry((way, viewer, case)).or_default().push(began.elapsed());
+                    reply.headers.remove("date");
+                    let told = (reply.headers, reply.body);
+                    assert_eq!(*seen.get_or_insert_with(|| told.clone()), told, "{way} for {viewer}: {case}");
+                }
+            }
+        }
+    }
+    for ((way, viewer, case), mut took) in took {
+        took.sort_unstable();
+        println!("{way} for {viewer}, {case}: {:.2} ms", took[took.len() / 2].as_secs_f64() * 1000.0);
+    }
+}
