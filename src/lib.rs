@@ -38,6 +38,8 @@
 //!    ever holds the right to write under a published key.
 //! 4. Narrowing (less visible, deleted, held) steps the image's epoch in the same transaction, so that
 //!    every link dies with it (`tests/it/access.rs`).
+//!    What is remembered of rights is kept under a number that steps with every change, and for a second at
+//!    most: read before a change, it is never found after it (`rights`, `tests/it/two_nodes.rs`).
 //! 5. Every object in the bucket has a row that was written before it and is removed after it, masters
 //!    and the pieces of resumable uploads included, or lies where a client may still write and is
 //!    cleared when he cannot; one enum, [`store::Object`], owns every object's name
@@ -62,6 +64,7 @@
 //!   lies in the bucket that no listing shows; a writer whom everybody has given up hurts nobody, since
 //!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
 //!   read once and published under another key anyway.
+//! * A narrowing writes no purges yet, since there are no edges to purge.
 //! * Every row's object exists, but for masters: they can be made again, so an absent one is no loss.
 //!   Which of them a variant is made of is said by the ledger's row and the options, never by what lies
 //!   in the bucket: else one URL would mean other bytes before and after.
