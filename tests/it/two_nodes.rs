@@ -127,3 +127,30 @@ async fn without_its_database_it_grants_nothing_and_it_recovers_by_itself() {
     app.get(&paths[1]).send().await.expect_problem(404, "not_found");
     app.create_post("alice", "private", &[]).await;
 }
+
+#[tokio::test]
+#[ignore = "it needs tests/with-postgres"]
+async fn what_an_app_notifies_of_counts_at_once() {
+    let app = TestApp::start();
+    app.alter("CREATE TABLE app_photos (image_id TEXT PRIMARY KEY, audience TEXT NOT NULL)").await;
+    let facts = "SELECT image_id, audience, TRUE AS in_use, 0 AS version FROM app_photos";
+    // Nothing but being told would make it look again within this test's patience.
+    let app = app.restart_with(&[("PINHOLE_RULES__FACTS", facts), ("PINHOLE_CACHE__FACTS_MILLIS", "1500")]);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let path = format!("/i/{image}/w=32");
+    let mut took = Vec::new();
+    for audience in ["public", "owner", "public", "owner"] {
+        let status = if audience == "public" { 200 } else { 404 };
+        let sql = format!(
+            "BEGIN;
+             INSERT INTO app_photos VALUES ('{image}', '{audience}')
+                 ON CONFLICT (image_id) DO UPDATE SET audience = excluded.audience;
+             NOTIFY pinhole_changes, 'image {image}';
+             COMMIT"
+        );
+        app.alter(Box::leak(sql.into_boxed_str())).await;
+        took.push(until_answered(&app, None, &path, status).await);
+    }
+    tell("told of by the app", &took);
+    assert!(took.iter().all(|took| *took < Duration::from_secs(1)), "nobody told: {took:?}");
+}
