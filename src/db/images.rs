@@ -3,7 +3,7 @@
 use super::{AFTER_ALL_IDS, Change, Conn, DbError, blobs, chunks, rules};
 use crate::{
     access::State,
-    id::{BlobKey, ImageId, PostId, UserId},
+    id::{BlobKey, ImageId, UserId},
     render::Format,
 };
 
@@ -311,17 +311,6 @@ fn read_image(row: ImageTuple) -> Result<ImageRow, DbError> {
         deadline_micros,
         created_micros,
     })
-}
-
-/// The posts that an image hangs on, newest first.
-pub async fn posts(conn: &mut Conn, image: ImageId) -> Result<Vec<PostId>, DbError> {
-    let rows = all!(
-        conn,
-        (String,),
-        "SELECT post_id FROM attachments WHERE image_id = $1 ORDER BY post_id DESC LIMIT 1000",
-        image.to_string()
-    )?;
-    rows.iter().map(|(id,)| parsed("post id", id, PostId::parse)).collect()
 }
 
 /// Locks an image that its owner may attach: ready and not past its deadline. False when there is no such.

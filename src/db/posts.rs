@@ -1,6 +1,6 @@
 //! Posts and the images that hang on them.
 
-use super::{AFTER_ALL_IDS, Conn, DbError};
+use super::{AFTER_ALL_IDS, Conn, DbError, images::parsed};
 use crate::{
     id::{ImageId, PostId, UserId},
     spelled::spelled,
@@ -155,6 +155,17 @@ pub async fn images(conn: &mut Conn, post: PostId) -> Result<Vec<ImageId>, DbErr
         post.to_string()
     )?;
     read_ids(&rows)
+}
+
+/// The posts that an image hangs on, newest first.
+pub async fn of_image(conn: &mut Conn, image: ImageId) -> Result<Vec<PostId>, DbError> {
+    let rows = all!(
+        conn,
+        (String,),
+        "SELECT post_id FROM attachments WHERE image_id = $1 ORDER BY post_id DESC LIMIT 1000",
+        image.to_string()
+    )?;
+    rows.iter().map(|(id,)| parsed("post id", id, PostId::parse)).collect()
 }
 
 fn read_ids(rows: &[(String,)]) -> Result<Vec<ImageId>, DbError> {

@@ -13,7 +13,7 @@ use crate::{
     db::{
         Conn, facts,
         images::{self, ImageRow},
-        users,
+        posts, users,
     },
     error::Error,
     id::{ImageId, PostId, UserId},
@@ -54,7 +54,7 @@ async fn view(cx: &Context<'_>, conn: &mut Conn, row: ImageRow, is_full: bool) -
             sha256: row.sha256,
             filename: row.filename,
             expires_at: row.deadline_micros.map(clock::rfc3339),
-            posts: images::posts(conn, row.id).await?,
+            posts: posts::of_image(conn, row.id).await?,
         })
     } else {
         None
