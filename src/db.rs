@@ -70,6 +70,9 @@ pub enum DbError {
     /// A row holds what this version does not know.
     #[error("the ledger holds an unknown {0}: {1:?}")]
     Unknown(&'static str, String),
+    /// There was no answer in time.
+    #[error("the database took too long")]
+    TookTooLong,
     /// What others waited for too failed.
     #[error(transparent)]
     Shared(Arc<DbError>),
@@ -82,6 +85,7 @@ impl DbError {
         match self {
             Self::Sql(PoolTimedOut | PoolClosed | Io(_) | Tls(_)) => true,
             Self::Sql(Database(error)) => error.code().is_some_and(|code| is_passing(&code)),
+            Self::TookTooLong => true,
             Self::Shared(error) => error.is_outage(),
             _ => false,
         }
@@ -269,14 +273,19 @@ impl Conn {
                 execute!(&mut self, "SELECT pg_notify($1, $2)", changes::CHANNEL, payload)?;
             }
         }
-        // Whatever comes of the commit: it may have been done even if nobody heard so, or waits for it.
-        let _forgotten = changes::Forgotten::at_end_of_scope(&self.generations, changes);
-        match self.link {
-            Link::SqliteTx(tx) => tx.commit().await?,
-            Link::PostgresTx(tx) => tx.commit().await?,
-            Link::Sqlite(_) | Link::Postgres(_) => {}
-        }
-        Ok(())
+        let link = self.link;
+        // Whatever comes of the commit: it may have been done even if nobody heard so.
+        let forgotten = changes::Forgotten::at_its_end(self.generations, changes);
+        // A task of its own: who stops waiting does not make it end before it has.
+        let ended = tokio::spawn(async move {
+            let _forgotten = forgotten;
+            match link {
+                Link::SqliteTx(tx) => tx.commit().await,
+                Link::PostgresTx(tx) => tx.commit().await,
+                Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
+            }
+        });
+        Ok(ended.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??)
     }
 }
 

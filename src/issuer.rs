@@ -71,13 +71,15 @@ impl Issuer {
     /// only be away, and is asked again.
     pub async fn begin(&self, identity: &Identity) -> Result<(), IssuerError> {
         match self.read(identity).await {
+            Ok(false) if matches!(self.source, Some(Source::File(_))) => Err(JwksError::NoKey.into()),
+            Ok(_) => Ok(()),
             Err(error @ (IssuerError::Fetch(..) | IssuerError::Jwks(_)))
                 if matches!(self.source, Some(Source::Url(..))) =>
             {
                 tracing::warn!("tokens of the issuer are refused until its keys can be had: {error}");
                 Ok(())
             }
-            done => done,
+            Err(error) => Err(error),
         }
     }
 
@@ -109,9 +111,10 @@ impl Issuer {
         }
     }
 
-    async fn read(&self, identity: &Identity) -> Result<(), IssuerError> {
+    /// Whether there is a key now, if there is to be one.
+    async fn read(&self, identity: &Identity) -> Result<bool, IssuerError> {
         let text = match &self.source {
-            None => return Ok(()),
+            None => return Ok(true),
             Some(Source::File(path)) => {
                 tokio::fs::read(path).await.map_err(|error| IssuerError::File(path.clone(), error))?.into()
             }
@@ -120,7 +123,14 @@ impl Issuer {
                 .await
                 .map_err(|error| IssuerError::Fetch(url.clone(), error.into()))?,
         };
-        identity.publish(KeySet::parse(&text)?);
-        Ok(())
+        let keys = KeySet::parse(&text)?;
+        let has_keys = !keys.is_empty();
+        if !has_keys {
+            tracing::warn!(
+                "the issuer publishes no key for RS256, ES256 or EdDSA: none of its tokens is taken"
+            );
+        }
+        identity.publish(keys);
+        Ok(has_keys)
     }
 }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use moka::future::Cache;
+use tokio::time::timeout;
 
 use crate::{
     access::{Audience, Facts, Scopes},
@@ -20,6 +21,10 @@ use crate::{
     db::{Db, DbError, facts, rules, service_keys, users},
     id::{ImageId, UserId},
 };
+
+/// How long the ledger may take. Whoever waits for an answer that somebody else asked for gets one that is no
+/// older than this.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// The ledger's answers to what decisions ask; cheap to clone.
 #[derive(Clone, Debug)]
@@ -138,7 +143,10 @@ impl Rights {
         }
         let now = Instant::now();
         // Boxed: the cache moves it about, and a query is a large thing.
-        let fill = Box::pin(async { Ok(Known { answer: ask.await?, asked: now }) });
+        let fill = Box::pin(async {
+            let answer = timeout(PATIENCE, ask).await.map_err(|_| DbError::TookTooLong)??;
+            Ok(Known { answer, asked: now })
+        });
         Ok(cache.try_get_with(key, fill).await.map_err(DbError::Shared)?.answer)
     }
 }

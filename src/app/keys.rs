@@ -18,6 +18,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct LinkKeys {
     ring: ArcSwap<KeyRing>,
+    /// The file's text at the start.
+    first: Secret,
     settings: Links,
 }
 
@@ -35,8 +37,8 @@ pub enum LoadError {
 impl LinkKeys {
     /// Reads the ring for the first time.
     pub fn load(settings: &Links) -> Result<Self, LoadError> {
-        let (ring, _) = read(settings)?;
-        Ok(Self { ring: ArcSwap::from_pointee(ring), settings: settings.clone() })
+        let (ring, first) = read(settings)?;
+        Ok(Self { ring: ArcSwap::from_pointee(ring), first, settings: settings.clone() })
     }
 
     /// The ring as it is now.
@@ -51,7 +53,7 @@ impl LinkKeys {
             return;
         }
         let Ok(mut asked) = signal(SignalKind::hangup()) else { return };
-        let mut text = read(&self.settings).map(|(_, text)| text).unwrap_or_default();
+        let mut text = self.first.clone();
         let mut fault = String::new();
         loop {
             tokio::select! {

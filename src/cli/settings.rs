@@ -25,7 +25,10 @@ impl From {
         let config = Config::load(self.config.as_deref(), &[]).map_err(Failure::usage)?;
         let has_settings = config.auth.jwt_secret != Secret::default()
             || !config.links.keys.is_empty()
-            || config.links.keys_file.is_some();
+            || config.links.keys_file.is_some()
+            || config.database.url != Secret::default()
+            || config.auth.jwks_url.is_some()
+            || config.auth.jwks_file.is_some();
         match &self.data {
             Some(folder) => of_dev(config, folder),
             None if self.config.is_none() && !has_settings && Path::new(DEV_DATA).is_dir() => {

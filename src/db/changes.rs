@@ -9,7 +9,10 @@ use std::{
     array,
     hash::{BuildHasher as _, Hash, RandomState},
     str::FromStr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::id::{ImageId, UserId};
@@ -96,18 +99,19 @@ impl Generations {
 }
 
 /// Forgets what a transaction changes once it is over, however it ended.
-pub(super) struct Forgotten<'a> {
-    generations: &'a Generations,
+pub(super) struct Forgotten {
+    generations: Arc<Generations>,
     changes: Vec<Change>,
 }
 
-impl<'a> Forgotten<'a> {
-    pub(super) fn at_end_of_scope(generations: &'a Generations, changes: Vec<Change>) -> Self {
+impl Forgotten {
+    /// When this is dropped.
+    pub(super) fn at_its_end(generations: Arc<Generations>, changes: Vec<Change>) -> Self {
         Self { generations, changes }
     }
 }
 
-impl Drop for Forgotten<'_> {
+impl Drop for Forgotten {
     fn drop(&mut self) {
         for change in &self.changes {
             self.generations.step(change);

@@ -387,6 +387,7 @@ pub async fn delete(
     owner: Option<&UserId>,
     now_micros: i64,
 ) -> Result<Option<BlobKey>, DbError> {
+    rules::keep(conn, image, now_micros).await?;
     let row = optional!(
         conn,
         (String,),
@@ -467,6 +468,7 @@ pub async fn revoke(
     owner: Option<&UserId>,
     now_micros: i64,
 ) -> Result<bool, DbError> {
+    rules::keep(conn, image, now_micros).await?;
     let touched = execute!(
         conn,
         "UPDATE images SET epoch = epoch + 1
@@ -481,6 +483,7 @@ pub async fn revoke(
 
 /// Holds an image back, or lets it go. Holding narrows, so it kills links; holding twice does so once.
 pub async fn set_held(conn: &mut Conn, image: ImageId, held: bool, now_micros: i64) -> Result<bool, DbError> {
+    rules::keep(conn, image, now_micros).await?;
     let touched = execute!(
         conn,
         "UPDATE images SET epoch = epoch + CASE WHEN $2 AND NOT held THEN 1 ELSE 0 END, held = $2

@@ -1,20 +1,28 @@
 //! Who decides: pinhole's own posts and followers, or SQL of the operator's over tables of the app's own.
 //!
 //! The app's statement, or view, has a row for each image in use: `image_id` (text), `audience` (`public`,
-//! `restricted` or `owner`), `in_use` (boolean) and `version` (a number that steps when somebody loses his
-//! right, and never goes back). Another one has a row for each viewer of a restricted image: `image_id` and
-//! `viewer_id`. Where an image has several rows, the widest audience and the highest version count.
+//! `restricted` or `owner`), `in_use` (boolean) and `version` (a number below 2³² that steps when somebody
+//! loses his right, and never goes back). Another one has a row for each viewer of a restricted image:
+//! `image_id` and `viewer_id`. Where an image has several rows, the widest audience in use and the highest
+//! version count.
+//!
+//! Links look at the version alone, not at the audience. So a row that is taken away, or hidden, must step
+//! the version of one that stays; or the app revokes the image.
 
 use sqlx::AssertSqlSafe;
 
 use super::{Conn, Db, DbError};
 use crate::{
-    config,
+    clock, config,
     id::{ImageId, UserId},
 };
 
 /// How many seconds before its deadline an image that the app uses is given another one.
 const AHEAD_SECS: u64 = 600;
+/// How many images are given one at once.
+const BATCH: u64 = 1000;
+/// A version is below this; an image's own epoch stands in front of it.
+const VERSIONS: u64 = 1 << 32;
 
 /// The questions that depend on who decides.
 #[derive(Debug)]
@@ -31,6 +39,7 @@ struct App {
     allowed: String,
     in_use: String,
     postpone: String,
+    keep: String,
 }
 
 /// The columns of the facts; what stands for them where the app decides is put in their place.
@@ -68,8 +77,11 @@ impl Rules {
         let of_image =
             |what: &str, image: &str| format!("(SELECT {what} FROM {facts} r WHERE r.image_id = {image})");
         let version = of_image("MAX(CAST(r.version AS BIGINT))", "i.id");
-        let widest =
-            of_image("MAX(CASE r.audience WHEN 'public' THEN 2 WHEN 'restricted' THEN 1 ELSE 0 END)", "i.id");
+        let widest = of_image(
+            "MAX(CASE WHEN NOT r.in_use THEN 0 WHEN r.audience = 'public' THEN 2
+                      WHEN r.audience = 'restricted' THEN 1 ELSE 0 END)",
+            "i.id",
+        );
         let is_used =
             |image: &str| format!("EXISTS (SELECT 1 FROM {facts} r WHERE r.image_id = {image} AND r.in_use)");
         let (is_allowed, allowed) = match settings.allowed.as_deref().map(from) {
@@ -84,7 +96,8 @@ impl Rules {
                 (is_allowed("i.id"), format!("SELECT {}", is_allowed("$1")))
             }
         };
-        let epoch = format!("i.epoch + COALESCE({version}, 0)");
+        // Side by side, so that no other pair is ever the same number.
+        let epoch = format!("i.epoch * {VERSIONS} + COALESCE({version}, 0)");
         let audience = format!("CAST(COALESCE({widest}, 0) AS BIGINT)");
         let deadline = format!("CASE WHEN {} THEN NULL ELSE i.deadline END", is_used("i.id"));
         let [one, many] =
@@ -93,7 +106,12 @@ impl Rules {
             allowed,
             in_use: format!("SELECT {}", is_used("$1")),
             postpone: format!(
-                "UPDATE images SET deadline = $2 WHERE state = 'ready' AND deadline <= $1 AND {}",
+                "UPDATE images SET deadline = $2 WHERE id IN (
+                     SELECT id FROM images WHERE state = 'ready' AND deadline <= $1 AND {} LIMIT {BATCH})",
+                is_used("images.id")
+            ),
+            keep: format!(
+                "UPDATE images SET deadline = $2 WHERE id = $1 AND state = 'ready' AND deadline < $2 AND {}",
                 is_used("images.id")
             ),
         };
@@ -148,10 +166,18 @@ pub(super) async fn is_used(conn: &mut Conn, image: ImageId) -> Result<bool, DbE
     Ok(one!(conn, (bool,), AssertSqlSafe(sql.clone()), image.to_string())?.0)
 }
 
-/// Gives images that the app uses another deadline in time, so that nothing takes them for over. How many.
-pub async fn postpone(conn: &mut Conn, now_micros: i64, unattached_secs: u64) -> Result<u64, DbError> {
-    let Some(sql) = conn.rules.app.as_ref().map(|app| app.postpone.clone()) else { return Ok(0) };
-    let soon = crate::clock::after(now_micros, AHEAD_SECS.min(unattached_secs / 2));
-    let deadline = crate::clock::after(now_micros, unattached_secs);
-    execute!(conn, AssertSqlSafe(sql.clone()), soon, deadline)
+/// Gives images that the app uses another deadline in time, so that nothing takes them for over. Whether
+/// there may be more of them.
+pub async fn postpone(conn: &mut Conn, now_micros: i64, unattached_secs: u64) -> Result<bool, DbError> {
+    let Some(sql) = conn.rules.app.as_ref().map(|app| app.postpone.clone()) else { return Ok(false) };
+    let soon = clock::after(now_micros, AHEAD_SECS.min(unattached_secs / 2));
+    let deadline = clock::after(now_micros, unattached_secs);
+    Ok(execute!(conn, AssertSqlSafe(sql.clone()), soon, deadline)? >= BATCH)
+}
+
+/// The same of one image that somebody is about to change.
+pub(super) async fn keep(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<(), DbError> {
+    let Some(sql) = conn.rules.app.as_ref().map(|app| app.keep.clone()) else { return Ok(()) };
+    execute!(conn, AssertSqlSafe(sql.clone()), image.to_string(), clock::after(now_micros, AHEAD_SECS))?;
+    Ok(())
 }

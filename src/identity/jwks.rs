@@ -48,7 +48,12 @@ impl KeySet {
         let document: Document = serde_json::from_slice(text)?;
         let keys = document.keys.into_iter().take(MAX_KEYS);
         let keys: Vec<_> = keys.filter_map(|key| key_of(&serde_json::from_value(key).ok()?)).collect();
-        if keys.is_empty() { Err(JwksError::NoKey) } else { Ok(KeySet { keys }) }
+        Ok(KeySet { keys })
+    }
+
+    /// Whether no token can be verified: its issuer has taken all keys back.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// The keys that may have signed a token which says so of itself: of that algorithm, and of that name

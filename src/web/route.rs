@@ -205,7 +205,6 @@ impl Route<'_> {
             | Self::ListImages
             | Self::GetImage(_)
             | Self::TusOptions
-            | Self::TusHead(_)
             | Self::ListPosts
             | Self::GetPost(_)
             | Self::GetProfile
@@ -222,6 +221,8 @@ impl Route<'_> {
             | Self::CompleteUpload(_)
             | Self::CancelUpload(_)
             | Self::TusCreate
+            // It completes an upload that is whole.
+            | Self::TusHead(_)
             | Self::TusPatch(_)
             | Self::TusTerminate(_)
             | Self::CreatePost

@@ -168,10 +168,12 @@ impl Sweeper {
     }
 
     async fn images(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
-        if self.db.rules().are_the_apps() {
-            let mut tx = self.db.begin().await?;
-            rules::postpone(&mut tx, now_micros, self.unattached_secs).await?;
-            tx.commit().await?;
+        // What the app's rules cannot be asked about is not ended below either.
+        if self.db.rules().are_the_apps()
+            && let Err(error) = self.postpone_used(now_micros).await
+        {
+            tracing::warn!("images that the app uses keep their deadlines: {error}");
+            swept.failed += 1;
         }
         let mut passed = Passed::default();
         for _ in 0..MAX_BATCHES {
@@ -189,6 +191,19 @@ impl Sweeper {
                 };
                 *ended += u64::from(matches!(done, Ok(true)));
                 passed.note(image, done, swept);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the app decides, puts off the deadlines of what it uses.
+    async fn postpone_used(&self, now_micros: i64) -> Result<(), DbError> {
+        for _ in 0..MAX_BATCHES {
+            let mut tx = self.db.begin().await?;
+            let may_be_more = rules::postpone(&mut tx, now_micros, self.unattached_secs).await?;
+            tx.commit().await?;
+            if !may_be_more {
+                break;
             }
         }
         Ok(())

@@ -55,7 +55,7 @@ async fn an_apps_own_tables_decide() {
     app.get(&path).user("carol").await.send().await.expect_problem(404, "not_found");
     app.get(&path).send().await.expect_problem(404, "not_found");
     let link = app.link("bob", &image, "w=32").await;
-    assert!(link.contains("&ep=2&"), "the epoch and the app's version: {link}");
+    assert!(link.contains("&ep=4294967297&"), "the epoch and the app's version: {link}");
     app.get(&link).send().await.expect(200);
     let refused = json!({"images": [{"id": image, "options": "w=32"}]});
     let refused = app.post("/v1/links").user("carol").await.json(&refused).send().await.expect(200).json();
@@ -76,7 +76,22 @@ async fn an_apps_own_tables_decide() {
     until_seen(&app, None, &link, 404).await;
     app.get(&path).user("bob").await.send().await.expect_problem(404, "not_found");
     let shown = app.get(&format!("/v1/images/{image}")).user("alice").await.send().await.expect(200).json();
-    assert_eq!(shown["epoch"], 3);
+    assert_eq!(shown["epoch"], 4_294_967_298_u64);
+
+    // What is hidden is nobody's but its owner's, whatever its row says.
+    app_says(&app, format!("UPDATE app_reviews SET visibility = 'public' WHERE image_id = '{image}'")).await;
+    until_seen(&app, None, &path, 200).await;
+    app_says(&app, format!("UPDATE app_reviews SET hidden = TRUE WHERE image_id = '{image}'")).await;
+    until_seen(&app, None, &path, 404).await;
+    app.get(&path).user("alice").await.send().await.expect(200);
+    app_says(&app, format!("UPDATE app_reviews SET hidden = FALSE WHERE image_id = '{image}'")).await;
+
+    // No revocation ever makes up for a version that the app took back.
+    let link = app.link("alice", &image, "w=32").await;
+    app_says(&app, format!("UPDATE app_reviews SET version = version - 1 WHERE image_id = '{image}'")).await;
+    until_seen(&app, None, &link, 404).await;
+    app.post(&format!("/v1/images/{image}/revoke")).user("alice").await.send().await.expect(204);
+    app.get(&link).send().await.expect_problem(404, "not_found");
 
     // What the app calls back counts at once: the very next request is refused.
     app_says(&app, format!("UPDATE app_reviews SET visibility = 'public' WHERE image_id = '{image}'")).await;

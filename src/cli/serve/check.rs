@@ -3,10 +3,11 @@
 use std::{fmt::Display, io::Write as _};
 
 use super::{
-    Failure, NO_SERVICE_KEY, VERSIONS, bucket_failure, bucket_name, closed_endpoint, locked_out,
-    no_page_reaches, not_its_bucket, pending,
+    Failure, NO_SERVICE_KEY, VERSIONS, bucket_failure, bucket_name, closed_endpoint, has_service_key,
+    locked_out, no_page_reaches, not_its_bucket, pending,
 };
 use crate::{
+    app::keys::LinkKeys,
     config::{Config, Place},
     db::Schema,
     store::{CorsRule, Settings, Store},
@@ -50,15 +51,12 @@ pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> 
         "server",
         format_args!("{public_url}, role {}, listening on {}", server.role.as_str(), server.listen),
     );
-    let keys = config.links.keys.len();
+    let keys = LinkKeys::load(&config.links).map_or(0, |keys| keys.ring().kids().count());
     Report::ok(
         "secrets",
         format_args!("link keys: {keys}; service keys: {}", config.auth.service_key_hashes.len()),
     );
-    if config.auth.service_key_hashes.is_empty() {
-        Report::note("secrets", NO_SERVICE_KEY);
-    }
-    let is_new = database(&mut report, place).await;
+    let is_new = database(&mut report, place, config).await;
     let store = Store::connect(settings);
     if bucket(&mut report, settings, &store).await {
         if is_new {
@@ -74,11 +72,13 @@ pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> 
 }
 
 /// Whether the ledger is new: nothing was ever in it.
-async fn database(report: &mut Report, place: &Place) -> bool {
+async fn database(report: &mut Report, place: &Place, config: &Config) -> bool {
+    let mut has_key = !config.auth.service_key_hashes.is_empty();
     if let Place::Sqlite(path) = place
         && !path.exists()
     {
         Report::ok("database", format_args!("{place} is not there yet; the first start makes it"));
+        service_keys(has_key);
         return true;
     }
     let db = match super::super::look_at(place).await {
@@ -93,6 +93,10 @@ async fn database(report: &mut Report, place: &Place) -> bool {
     match schema {
         Ok(Schema { pending: names, applied }) if names.is_empty() => {
             Report::ok("database", format_args!("{place}, migrations: {applied}, none pending"));
+            has_key |= has_service_key(&db).await.unwrap_or(true);
+            if let Err(error) = db.clone().judged_by(&config.rules).await {
+                report.fail("rules", super::super::bad_rules(&error).message);
+            }
         }
         Ok(Schema { applied: 0, .. }) if matches!(place, Place::Sqlite(_)) => {
             Report::ok("database", format_args!("{place} is empty; the first start sets it up"));
@@ -101,7 +105,15 @@ async fn database(report: &mut Report, place: &Place) -> bool {
         Err(error) => report.fail("database", format_args!("{place}: {error}")),
     }
     db.close().await;
+    service_keys(has_key);
     is_new
+}
+
+/// An app may have no backend; more often its operator forgot the key.
+fn service_keys(has_key: bool) {
+    if !has_key {
+        Report::note("secrets", NO_SERVICE_KEY);
+    }
 }
 
 /// Whether the bucket lets us in.

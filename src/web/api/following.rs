@@ -24,6 +24,14 @@ pub(in crate::web) async fn follow(cx: &Context<'_>, user: &str) -> Answer {
     if !users::ensure(&mut tx, &followee, cx.now_micros).await? {
         return Err(Error::not_found());
     }
+    // Neither is erased meanwhile; always in the same order, so that nobody waits for him who waits for him.
+    let mut both = [&follower, &followee];
+    both.sort_unstable();
+    for user in both {
+        if !users::lock_alive(&mut tx, user).await? {
+            return Err(if *user == follower { Error::erased() } else { Error::not_found() });
+        }
+    }
     users::follow(&mut tx, &follower, &followee, cx.now_micros).await?;
     tx.commit().await?;
     Ok(no_content())
