@@ -83,9 +83,8 @@ impl DbError {
     pub fn is_outage(&self) -> bool {
         use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Tls};
         match self {
-            Self::Sql(PoolTimedOut | PoolClosed | Io(_) | Tls(_)) => true,
+            Self::Sql(PoolTimedOut | PoolClosed | Io(_) | Tls(_)) | Self::TookTooLong => true,
             Self::Sql(Database(error)) => error.code().is_some_and(|code| is_passing(&code)),
-            Self::TookTooLong => true,
             Self::Shared(error) => error.is_outage(),
             _ => false,
         }
