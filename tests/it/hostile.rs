@@ -165,7 +165,7 @@ async fn what_is_as_dear_as_the_limits_allow_stays_within_the_budget() {
     let small = side / 10;
     let moving = |format: &str, how: &str| {
         format!(
-            "frames = [Image.linear_gradient('L').rotate(90 * (n % 4)).resize(({small}, {small})).convert('RGB')
+            "frames = [Image.linear_gradient('L').rotate(90 * (n % 4)).resize(({small}, {small})).convert('RGB').quantize(8).convert('RGB')
                        for n in range(390)]
 put(saved(frames[0], '{format}', save_all=True, append_images=frames[1:], duration=50, {how}))"
         )
