@@ -64,6 +64,7 @@
 //!   lies in the bucket that no listing shows; a writer whom everybody has given up hurts nobody, since
 //!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
 //!   read once and published under another key anyway.
+//! * `/authz` tells an edge 400 and 401 in `Pinhole-Status`, too, where that is what the origin would answer.
 //! * A narrowing writes no purges yet, since there are no edges to purge.
 //! * Every row's object exists, but for masters: they can be made again, so an absent one is no loss.
 //!   Which of them a variant is made of is said by the ledger's row and the options, never by what lies

@@ -90,10 +90,10 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
     let give_up = Instant::now() + limits.drain;
     let _ = tokio::join!(main, ops);
     app.finish_keyed(give_up).await;
-    // Killed anywhere, a sweep is done again.
     listening.abort();
     asking.abort();
     following.abort();
+    // Killed anywhere, a sweep is done again.
     if let Some(sweeping) = sweeping {
         sweeping.abort();
     }

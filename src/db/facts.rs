@@ -24,7 +24,7 @@ pub async fn of_image(
 ) -> Result<Option<(Facts, bool)>, DbError> {
     let viewer = viewer.map_or("", UserId::as_str);
     let sql = conn.rules.one.clone();
-    let row = optional!(conn, FactsTuple, AssertSqlSafe(sql.clone()), image.to_string(), viewer)?;
+    let row = optional!(conn, FactsTuple, AssertSqlSafe(sql), image.to_string(), viewer)?;
     row.map(read_facts).transpose()
 }
 
@@ -37,7 +37,7 @@ pub async fn of_images(
     let viewer = viewer.map_or("", UserId::as_str);
     let ids = serde_json::json!(images).to_string();
     let sql = conn.rules.many.clone();
-    let rows = all!(conn, FactsTuple, AssertSqlSafe(sql.clone()), ids.as_str(), viewer)?;
+    let rows = all!(conn, FactsTuple, AssertSqlSafe(sql), ids.as_str(), viewer)?;
     rows.into_iter().map(read_facts).collect()
 }
 

@@ -477,7 +477,9 @@ pub async fn revoke(
         owner.map_or("", UserId::as_str),
         now_micros
     )?;
-    conn.changes(Change::Image(image));
+    if touched == 1 {
+        conn.changes(Change::Image(image));
+    }
     Ok(touched == 1)
 }
 
@@ -492,6 +494,8 @@ pub async fn set_held(conn: &mut Conn, image: ImageId, held: bool, now_micros: i
         held,
         now_micros
     )?;
-    conn.changes(Change::Image(image));
+    if touched == 1 {
+        conn.changes(Change::Image(image));
+    }
     Ok(touched == 1)
 }

@@ -157,13 +157,13 @@ impl Db {
 /// Whether the app lets a viewer see an image if it is restricted.
 pub async fn is_allowed(conn: &mut Conn, image: ImageId, viewer: &UserId) -> Result<bool, DbError> {
     let Some(sql) = conn.rules.app.as_ref().map(|app| app.allowed.clone()) else { return Ok(false) };
-    Ok(one!(conn, (bool,), AssertSqlSafe(sql.clone()), image.to_string(), viewer.as_str())?.0)
+    Ok(one!(conn, (bool,), AssertSqlSafe(sql), image.to_string(), viewer.as_str())?.0)
 }
 
 /// Whether the app uses an image.
 pub(super) async fn is_used(conn: &mut Conn, image: ImageId) -> Result<bool, DbError> {
     let Some(sql) = conn.rules.app.as_ref().map(|app| app.in_use.clone()) else { return Ok(false) };
-    Ok(one!(conn, (bool,), AssertSqlSafe(sql.clone()), image.to_string())?.0)
+    Ok(one!(conn, (bool,), AssertSqlSafe(sql), image.to_string())?.0)
 }
 
 /// Gives images that the app uses another deadline in time, so that nothing takes them for over. Whether
@@ -172,12 +172,12 @@ pub async fn postpone(conn: &mut Conn, now_micros: i64, unattached_secs: u64) ->
     let Some(sql) = conn.rules.app.as_ref().map(|app| app.postpone.clone()) else { return Ok(false) };
     let soon = clock::after(now_micros, AHEAD_SECS.min(unattached_secs / 2));
     let deadline = clock::after(now_micros, unattached_secs);
-    Ok(execute!(conn, AssertSqlSafe(sql.clone()), soon, deadline)? >= BATCH)
+    Ok(execute!(conn, AssertSqlSafe(sql), soon, deadline)? >= BATCH)
 }
 
 /// The same of one image that somebody is about to change.
 pub(super) async fn keep(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<(), DbError> {
     let Some(sql) = conn.rules.app.as_ref().map(|app| app.keep.clone()) else { return Ok(()) };
-    execute!(conn, AssertSqlSafe(sql.clone()), image.to_string(), clock::after(now_micros, AHEAD_SECS))?;
+    execute!(conn, AssertSqlSafe(sql), image.to_string(), clock::after(now_micros, AHEAD_SECS))?;
     Ok(())
 }
