@@ -12,7 +12,10 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     budget::Budget,
@@ -61,6 +64,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Room for requests with an idempotency key, which go on when their clients hang up.
     pub keyed: Gate,
+    /// Where everything is done that is not answered from memory.
+    pub workers: Handle,
     /// Whether this is `pinhole dev`: demo page, demo users, loopback hosts alone.
     pub dev: bool,
     draining: AtomicBool,
@@ -84,7 +89,8 @@ pub enum StartError {
 }
 
 impl App {
-    /// Puts the parts together. The database must be migrated and the bucket reachable.
+    /// Puts the parts together, on the runtime that is to do the work. The database must be migrated and the
+    /// bucket reachable.
     pub fn new(config: Config, db: Db, store: Store, dev: bool) -> Result<Self, StartError> {
         let metrics = Metrics::default();
         let limits = Limits {
@@ -141,6 +147,7 @@ impl App {
             decisions: decisions::Decisions::new(metrics.clone(), config.log.decisions_one_in),
             metrics,
             keyed: Gate::new(work.keyed, 0),
+            workers: Handle::current(),
             config,
             db,
             store,

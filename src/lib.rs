@@ -20,7 +20,7 @@
 //! | [`access`] | who may see an image: pure |
 //! | [`link`] | signed links: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
-//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`id`] | tools that know nothing of images |
+//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -99,5 +99,6 @@ pub mod server;
 mod spelled;
 pub mod store;
 pub mod variants;
+pub mod wait;
 pub mod web;
 pub mod work;

@@ -23,6 +23,46 @@ pub struct Metrics {
     background: Family<BehindLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     links: Family<LinkLabels, Counter>,
+    often: Often,
+}
+
+/// The route of images, as `web` labels it.
+const IMAGE: &str = "image";
+/// The verdict on somebody who may see an image.
+pub const GRANTED: &str = "granted";
+/// The verdict on a link that may be followed.
+pub const GOOD: &str = "good";
+
+/// What is counted for every image from memory: looking the counters up by their labels would take longer than
+/// the rest of the counting.
+#[derive(Clone, Debug)]
+struct Often {
+    image_ok: Counter,
+    memory: Counter,
+    public: Counter,
+    by_link: Counter,
+    by_session: Counter,
+    good_link: Counter,
+}
+
+impl Often {
+    fn of(
+        requests: &Family<RequestLabels, Counter>,
+        hits: &Family<TierLabels, Counter>,
+        decisions: &Family<DecisionLabels, Counter>,
+        links: &Family<LinkLabels, Counter>,
+    ) -> Self {
+        let granted = |reason| decisions.get_or_create(&DecisionLabels { verdict: GRANTED, reason }).clone();
+        let ok = RequestLabels { route: IMAGE, status: StatusCode::OK.as_u16() };
+        Self {
+            image_ok: requests.get_or_create(&ok).clone(),
+            memory: hits.get_or_create(&TierLabels { tier: "memory" }).clone(),
+            public: granted("public"),
+            by_link: granted("link"),
+            by_session: granted("session"),
+            good_link: links.get_or_create(&LinkLabels { verdict: GOOD }).clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,19 +130,26 @@ impl Default for Metrics {
             "Signed links that were followed, by what they were found to be",
             links.clone(),
         );
-        Self { registry: Arc::new(registry), requests, hits, renders, background, decisions, links }
+        let often = Often::of(&requests, &hits, &decisions, &links);
+        Self { registry: Arc::new(registry), requests, hits, renders, background, decisions, links, often }
     }
 }
 
 impl Metrics {
     /// A request was answered.
     pub fn answered(&self, route: &'static str, status: StatusCode) {
-        self.requests.get_or_create(&RequestLabels { route, status: status.as_u16() }).inc();
+        match (route, status) {
+            (IMAGE, StatusCode::OK) => self.often.image_ok.inc(),
+            _ => self.requests.get_or_create(&RequestLabels { route, status: status.as_u16() }).inc(),
+        };
     }
 
     /// An image was served from a tier.
     pub fn served(&self, tier: &'static str) {
-        self.hits.get_or_create(&TierLabels { tier }).inc();
+        match tier {
+            "memory" => self.often.memory.inc(),
+            _ => self.hits.get_or_create(&TierLabels { tier }).inc(),
+        };
     }
 
     /// A variant was rendered while somebody waited.
@@ -122,12 +169,20 @@ impl Metrics {
 
     /// It was decided whether somebody sees an image.
     pub fn decided(&self, verdict: &'static str, reason: &'static str) {
-        self.decisions.get_or_create(&DecisionLabels { verdict, reason }).inc();
+        match (verdict, reason) {
+            (GRANTED, "public") => self.often.public.inc(),
+            (GRANTED, "link") => self.often.by_link.inc(),
+            (GRANTED, "session") => self.often.by_session.inc(),
+            _ => self.decisions.get_or_create(&DecisionLabels { verdict, reason }).inc(),
+        };
     }
 
     /// A link was looked at, before anything was asked about its image.
     pub fn link_verified(&self, verdict: &'static str) {
-        self.links.get_or_create(&LinkLabels { verdict }).inc();
+        match verdict {
+            GOOD => self.often.good_link.inc(),
+            _ => self.links.get_or_create(&LinkLabels { verdict }).inc(),
+        };
     }
 
     /// Everything, as text.

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use foldhash::fast::RandomState;
 use moka::future::Cache;
 use tokio::time::timeout;
 
@@ -20,22 +21,26 @@ use crate::{
     config,
     db::{Db, DbError, facts, rules, service_keys, users},
     id::{ImageId, UserId},
+    wait::Wait,
 };
 
 /// How long the ledger may take. Whoever waits for an answer that somebody else asked for gets one that is no
 /// older than this.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
+/// Answers by what was asked.
+type Remembered<K, T> = Cache<K, Known<T>, RandomState>;
+
 /// The ledger's answers to what decisions ask; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Rights {
     db: Db,
-    images: Cache<(ImageId, u64), Known<Option<Arc<Facts>>>>,
-    following: Cache<(UserId, UserId, u64), Known<bool>>,
-    alive: Cache<(UserId, u64), Known<Option<bool>>>,
-    keys: Cache<(String, u64), Known<Option<Scopes>>>,
+    images: Remembered<(ImageId, u64), Option<Arc<Facts>>>,
+    following: Remembered<(UserId, UserId, u64), bool>,
+    alive: Remembered<(UserId, u64), Option<bool>>,
+    keys: Remembered<(String, u64), Option<Scopes>>,
     /// Where the app decides: whether somebody may see a restricted image.
-    allowed: Cache<(UserId, ImageId, u64), Known<bool>>,
+    allowed: Remembered<(UserId, ImageId, u64), bool>,
     max_age: Duration,
 }
 
@@ -67,6 +72,7 @@ impl Rights {
         &self,
         image: ImageId,
         viewer: Option<&UserId>,
+        wait: Wait,
     ) -> Result<Option<(Arc<Facts>, bool)>, DbError> {
         let key = (image, self.db.generations().of_image(image));
         // Whoever asks the ledger himself is told both at once.
@@ -77,11 +83,11 @@ impl Rights {
             told = Some(follows);
             Ok(Some(Arc::new(facts)))
         };
-        let Some(facts) = self.known(&self.images, key, ask).await? else { return Ok(None) };
+        let Some(facts) = self.known(&self.images, key, ask, wait).await? else { return Ok(None) };
         let follows = match (viewer, told) {
             (_, Some(follows)) => follows,
             (Some(viewer), None) if facts.audience == Audience::Followers && *viewer != facts.owner => {
-                self.is_allowed(viewer, &facts).await?
+                self.is_allowed(viewer, &facts, wait).await?
             }
             _ => false,
         };
@@ -89,46 +95,47 @@ impl Rights {
     }
 
     /// Whether a viewer is among those who may see an image that is not for everybody.
-    async fn is_allowed(&self, viewer: &UserId, facts: &Facts) -> Result<bool, DbError> {
+    async fn is_allowed(&self, viewer: &UserId, facts: &Facts, wait: Wait) -> Result<bool, DbError> {
         if !self.db.rules().are_the_apps() {
-            return self.follows(viewer, &facts.owner).await;
+            return self.follows(viewer, &facts.owner, wait).await;
         }
         let (image, generations) = (facts.image, self.db.generations());
         // The app may well decide by whom pinhole knows to follow whom. Both only ever grow.
         let number = generations.of_image(image) + generations.of_following(viewer, &facts.owner);
         let key = (viewer.clone(), image, number);
         let ask = async { rules::is_allowed(&mut self.db.read().await?, image, viewer).await };
-        self.known(&self.allowed, key, ask).await
+        self.known(&self.allowed, key, ask, wait).await
     }
 
     /// Whether one user follows another.
-    pub async fn follows(&self, follower: &UserId, followee: &UserId) -> Result<bool, DbError> {
+    async fn follows(&self, follower: &UserId, followee: &UserId, wait: Wait) -> Result<bool, DbError> {
         let number = self.db.generations().of_following(follower, followee);
         let key = (follower.clone(), followee.clone(), number);
         let ask = async { users::follows(&mut self.db.read().await?, follower, followee).await };
-        self.known(&self.following, key, ask).await
+        self.known(&self.following, key, ask, wait).await
     }
 
     /// Whether a user is known and not erased; `None` when he was never seen.
-    pub async fn is_alive(&self, user: &UserId) -> Result<Option<bool>, DbError> {
+    pub async fn is_alive(&self, user: &UserId, wait: Wait) -> Result<Option<bool>, DbError> {
         let key = (user.clone(), self.db.generations().of_everything());
         let ask = async { users::is_alive(&mut self.db.read().await?, user).await };
-        self.known(&self.alive, key, ask).await
+        self.known(&self.alive, key, ask, wait).await
     }
 
     /// What the service key with this hash is good for; `None` when it is none, or is retired.
-    pub async fn of_key(&self, hash: &str) -> Result<Option<Scopes>, DbError> {
+    pub async fn of_key(&self, hash: &str, wait: Wait) -> Result<Option<Scopes>, DbError> {
         let key = (hash.to_owned(), self.db.generations().of_everything());
         let ask = async { service_keys::scopes(&mut self.db.read().await?, hash).await };
-        self.known(&self.keys, key, ask).await
+        self.known(&self.keys, key, ask, wait).await
     }
 
     /// What is remembered, or what the ledger says; whoever asks meanwhile waits for the same answer.
     async fn known<K, T>(
         &self,
-        cache: &Cache<K, Known<T>>,
+        cache: &Remembered<K, T>,
         key: K,
         ask: impl Future<Output = Result<T, DbError>>,
+        wait: Wait,
     ) -> Result<T, DbError>
     where
         K: Hash + Eq + Clone + Send + Sync + 'static,
@@ -138,23 +145,27 @@ impl Rights {
             if known.asked.elapsed() < self.max_age {
                 return Ok(known.answer);
             }
+            wait.begin().await;
             // The cache counts from when the answer came. It may have been long in coming.
             cache.invalidate(&key).await;
         }
+        wait.begin().await;
         let now = Instant::now();
         // Boxed: the cache moves it about, and a query is a large thing.
         let fill = Box::pin(async {
             let answer = timeout(PATIENCE, ask).await.map_err(|_| DbError::TookTooLong)??;
             Ok(Known { answer, asked: now })
         });
-        Ok(cache.try_get_with(key, fill).await.map_err(DbError::Shared)?.answer)
+        // Boxed as well, so that whoever finds what he needs in memory does not carry it about.
+        let filled = Box::pin(cache.try_get_with(key, fill)).await;
+        Ok(filled.map_err(DbError::Shared)?.answer)
     }
 }
 
-fn cache<K, T>(entries: u64, max_age: Duration) -> Cache<K, Known<T>>
+fn cache<K, T>(entries: u64, max_age: Duration) -> Remembered<K, T>
 where
     K: Hash + Eq + Send + Sync + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    Cache::builder().max_capacity(entries).time_to_live(max_age).build()
+    Cache::builder().max_capacity(entries).time_to_live(max_age).build_with_hasher(RandomState::default())
 }

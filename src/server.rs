@@ -1,6 +1,10 @@
 //! Accepting connections: limits, timeouts, drain. Knows nothing of what is served.
 
-use std::{convert::Infallible, error::Error as StdError, future::Future, sync::Arc, time::Duration};
+mod threads;
+
+pub use self::threads::Threads;
+
+use std::{convert::Infallible, error::Error as StdError, future::Future, iter, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -10,7 +14,8 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::{Semaphore, watch},
     task::JoinSet,
 };
@@ -33,10 +38,12 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-/// Serves HTTP/1.1 until `stop` turns true, then lets what is under way finish.
+/// Serves HTTP/1.1 until `stop` turns true, then lets what is under way finish. Connections are spread over
+/// `threads`, or stay on the runtime that this is called on.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     limits: Limits,
+    threads: Option<&Threads>,
     mut stop: watch::Receiver<bool>,
     handler: H,
 ) where
@@ -47,8 +54,14 @@ pub async fn serve<H, F, B>(
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let mut loops: Box<dyn Iterator<Item = Handle> + Send> = match threads {
+        Some(threads) => Box::new(threads.in_turn()),
+        None => Box::new(iter::repeat(Handle::current())),
+    };
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_BUFFER_BYTES);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(MAX_BUFFER_BYTES);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -76,13 +89,23 @@ pub async fn serve<H, F, B>(
             let answer = handler(request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("connection: {error}");
+        let Some(event_loop) = loops.next() else { break };
+        // It is registered with the event loop that accepted it, and is to be with the one that serves it.
+        let Ok(stream) = stream.into_std() else { continue };
+        let (http, watcher) = (http.clone(), graceful.watcher());
+        let connection = async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => {
+                    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+                    if let Err(error) = connection.await {
+                        tracing::debug!("connection: {error}");
+                    }
+                }
+                Err(error) => tracing::warn!("cannot serve a connection: {error}"),
             }
             drop(place);
-        });
+        };
+        connections.spawn_on(connection, &event_loop);
         while connections.try_join_next().is_some() {}
     }
     drop(listener);

@@ -7,13 +7,14 @@ mod background;
 mod master;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::HeaderValue;
+use foldhash::fast::RandomState;
+use http::{HeaderMap, HeaderValue};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -31,10 +32,11 @@ use crate::{
     metrics::Metrics,
     render::{self, Format, Limits, Masters, Plan, RenderError, Size, cost},
     store::{Object, Store, StoreError},
+    wait::Wait,
 };
 
 /// Bytes that a cache entry costs besides its body: key, headers and bookkeeping.
-const ENTRY_OVERHEAD_BYTES: usize = 512;
+const ENTRY_OVERHEAD_BYTES: usize = 2048;
 
 /// One rendition's bytes with the headers that describe them.
 #[derive(Clone, Debug)]
@@ -45,13 +47,16 @@ pub struct Variant {
     pub content_type: HeaderValue,
     /// Its strong validator (RFC 9110 §8.8.3): a hash of these bytes.
     pub etag: HeaderValue,
+    /// All that it is sent with, whoever asks; put together when it is first sent.
+    pub headers: OnceLock<HeaderMap>,
 }
 
 impl Variant {
     fn new(bytes: Bytes, format: Format) -> Self {
         let tag = URL_SAFE_NO_PAD.encode(&Sha256::digest(&bytes)[..16]);
         let etag = HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
-        Self { bytes, content_type: HeaderValue::from_static(format.content_type()), etag }
+        let content_type = HeaderValue::from_static(format.content_type());
+        Self { bytes, content_type, etag, headers: OnceLock::new() }
     }
 }
 
@@ -103,7 +108,7 @@ type Key = (ImageId, What);
 /// The cache of renditions and what fills it; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Variants {
-    cache: Cache<Key, Arc<Variant>>,
+    cache: Cache<Key, Arc<Variant>, RandomState>,
     source: Arc<Source>,
     background: Background,
 }
@@ -175,7 +180,7 @@ impl Variants {
                 u32::try_from(variant.bytes.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .support_invalidation_closures()
-            .build();
+            .build_with_hasher(RandomState::default());
         let background = Background::new(background, metrics.clone());
         let source = Source {
             store,
@@ -193,11 +198,23 @@ impl Variants {
 
     /// One rendition of the permitted image. Requests for the same one that come meanwhile share the work,
     /// which goes on, and is kept, when nobody waits for it any more.
-    pub async fn get(&self, permit: &Permit, what: What) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
-        let key = (permit.image(), what.clone());
+    pub async fn get(
+        &self,
+        permit: &Permit,
+        what: What,
+        wait: Wait,
+    ) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
+        let key = (permit.image(), what);
         if let Some(variant) = self.cache.get(&key).await {
             return Ok((variant, Tier::Memory));
         }
+        wait.begin().await;
+        // Boxed, so that whoever finds it in memory does not carry this about.
+        Box::pin(self.find(permit, key)).await
+    }
+
+    async fn find(&self, permit: &Permit, key: Key) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
+        let what = key.1.clone();
         let (cache, source) = (self.cache.clone(), Arc::clone(&self.source));
         let original = Original::of(permit);
         let wait = matches!(what, What::Rendered(_)).then_some(self.source.render_timeout);

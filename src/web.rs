@@ -16,11 +16,12 @@ mod tus;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{FutureExt as _, future};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{Either, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     access::Scope,
@@ -29,6 +30,7 @@ use crate::{
     error::Error,
     identity::{self, Caller, Claimed},
     store::StoreError,
+    wait::Wait,
 };
 
 use route::Route;
@@ -52,6 +54,8 @@ struct Context<'a> {
     headers: &'a HeaderMap,
     /// What a service key must be good for.
     needs: Scope,
+    /// Whether what is not in memory may be waited for here.
+    wait: Wait,
     /// When the request came, in microseconds since the Unix epoch.
     now_micros: i64,
 }
@@ -86,7 +90,7 @@ impl Context<'_> {
             Claimed::Caller(caller) => return Ok(caller),
             Claimed::Key(key) => key,
         };
-        let scopes = self.app.rights.of_key(&key.hash).await?.ok_or_else(identity::bad_token)?;
+        let scopes = self.app.rights.of_key(&key.hash, self.wait).await?.ok_or_else(identity::bad_token)?;
         if !scopes.allow(self.needs) {
             return Err(Error::forbidden_to_key(self.needs));
         }
@@ -96,6 +100,7 @@ impl Context<'_> {
     /// A token may be signed with a key that its issuer has only just published.
     async fn find_missing_key(&self) {
         if self.app.identity.misses_a_key(self.headers) {
+            self.wait.begin().await;
             self.app.issuer.ask_again(&self.app.identity).await;
         }
     }
@@ -103,18 +108,62 @@ impl Context<'_> {
     /// Whether the caller's account was erased: his tokens outlive it, and his name is never used again.
     async fn is_erased(&self, caller: &Caller) -> Result<bool, Error> {
         let Some(user) = caller.user() else { return Ok(false) };
-        Ok(self.app.rights.is_alive(user).await? == Some(false))
+        Ok(self.app.rights.is_alive(user, self.wait).await? == Some(false))
     }
 }
 
-/// Answers one request.
-pub async fn handle(app: Arc<App>, mut request: Request<Incoming>) -> Response<Body> {
+/// Answers one request: what is in memory at once, on the thread that has the connection, and everything else
+/// on the workers, so that no picture in memory waits behind an upload or the ledger.
+pub fn handle(app: Arc<App>, request: Request<Incoming>) -> impl Future<Output = Response<Body>> {
+    if let Some(answer) = at_hand(&app, &request) {
+        return future::Either::Left(answer);
+    }
+    let workers = app.workers.clone();
+    // Who hangs up drops it, which ends what it does.
+    let mut work = JoinSet::new();
+    work.spawn_on(work_on(app, request), &workers);
+    future::Either::Right(async move {
+        let answered = work.join_next().await.map_or_else(|| Err(Error::not_found()), |done| done.map_err(|error| Error::internal(&error)));
+        answered.unwrap_or_else(|error| error.into_response().map(full))
+    })
+}
+
+/// The answer to a request for an image, if nothing has to be waited for.
+fn at_hand(app: &App, request: &Request<Incoming>) -> Option<impl Future<Output = Response<Body>> + use<>> {
+    let began = Instant::now();
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let Ok(route @ Route::Deliver { id, options }) = find(app, method, uri, headers) else { return None };
+    if !request.body().is_end_stream() {
+        return None;
+    }
+    let needs = route.needs();
+    let cx = Context { app, method, uri, headers, needs, wait: Wait::MayNot, now_micros: clock::now_micros() };
+    let answer = deliver::deliver(&cx, id, options).now_or_never()?;
+    let response = answer.unwrap_or_else(|error| error.into_response().map(full));
+    app.metrics.answered(route.label(), response.status());
+    Some(async move {
+        if says_that_nothing_is_there(&response) {
+            tokio::time::sleep_until(began + LEAST_FOR_NOTHING).await;
+        }
+        response
+    })
+}
+
+/// Where a request goes.
+fn find<'r>(app: &App, method: &Method, uri: &'r Uri, headers: &HeaderMap) -> Result<Route<'r>, Error> {
+    if app.dev {
+        demo::require_loopback_host(headers)?;
+    }
+    route::find(method, uri.path(), app.config.server.role, app.dev)
+}
+
+async fn work_on(app: Arc<App>, mut request: Request<Incoming>) -> Response<Body> {
     let is_tus = tus::is_path(request.uri().path());
     if is_tus && let Some(method) = tus::overriding_method(request.headers()) {
         *request.method_mut() = method;
     }
     let mut response = if idempotency::is_asked_for(request.method(), request.headers()) {
-        // A client that hangs up ends its connection's task. This one goes on, so that what it did is
+        // A client that hangs up ends its request's task. This one goes on, so that what it did is
         // known when the client asks again.
         let answered = tokio::spawn(respond(app, request)).await;
         answered.unwrap_or_else(|error| Error::internal(&error).into_response().map(full))
@@ -130,10 +179,7 @@ pub async fn handle(app: Arc<App>, mut request: Request<Incoming>) -> Response<B
 async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let began = Instant::now();
     let (parts, mut body) = request.into_parts();
-    let found = match app.dev.then(|| demo::require_loopback_host(&parts.headers)) {
-        Some(Err(error)) => Err(error),
-        _ => route::find(&parts.method, parts.uri.path(), app.config.server.role, app.dev),
-    };
+    let found = find(&app, &parts.method, &parts.uri, &parts.headers);
     let label = found.as_ref().map_or("none", Route::label);
     let answer = match found {
         Ok(route) => answer(&app, &parts, route, &mut body).await,
@@ -164,6 +210,7 @@ async fn answer(app: &App, parts: &Parts, route: Route<'_>, body: &mut Incoming)
         uri: &parts.uri,
         headers: &parts.headers,
         needs: route.needs(),
+        wait: Wait::May,
         now_micros: clock::now_micros(),
     };
     if idempotency::is_asked_for(cx.method, cx.headers) && route != Route::DemoSession {

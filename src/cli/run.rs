@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::Failure;
-use crate::{app::App, config::Server, server, web};
+use crate::{app::App, config::Server, server::{self, Threads}, web};
 
 /// Where requests come in.
 pub(super) struct Listeners {
@@ -54,14 +54,21 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 }
 
 /// Serves until `stop` completes, then lets what is under way finish. The database stays open.
-pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listeners: Listeners) {
+pub(super) async fn until(
+    stop: impl Future<Output = ()>,
+    app: Arc<App>,
+    listeners: Listeners,
+) -> Result<(), Failure> {
+    let threads = Arc::new(Threads::start(app.config.server.threads).map_err(Failure::failed)?);
     let limits = limits(&app.config.server);
     let (stopping, stops) = watch::channel(false);
     let (for_main, for_ops) = (Arc::clone(&app), Arc::clone(&app));
-    let main = tokio::spawn(server::serve(listeners.main, limits, stops.clone(), move |request| {
-        web::handle(Arc::clone(&for_main), request)
-    }));
-    let ops = tokio::spawn(server::serve(listeners.ops, limits, stops, move |request| {
+    let main = tokio::spawn({
+        let (threads, stops) = (Arc::clone(&threads), stops.clone());
+        let answer = move |request| web::handle(Arc::clone(&for_main), request);
+        async move { server::serve(listeners.main, limits, Some(&threads), stops, answer).await }
+    });
+    let ops = tokio::spawn(server::serve(listeners.ops, limits, None, stops, move |request| {
         web::ops::handle(Arc::clone(&for_ops), request)
     }));
     let listening = tokio::spawn({
@@ -97,4 +104,5 @@ pub(super) async fn until(stop: impl Future<Output = ()>, app: Arc<App>, listene
     if let Some(sweeping) = sweeping {
         sweeping.abort();
     }
+    Ok(())
 }

@@ -92,7 +92,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     app.issuer.begin(&app.identity).await.map_err(Failure::failed)?;
     let stop = run::stop_signal()?;
     announce(&app.config, &main, &ops)?;
-    run::until(stop, app, Listeners { main, ops }).await;
+    run::until(stop, app, Listeners { main, ops }).await?;
     db.close().await;
     Ok(())
 }

@@ -17,6 +17,9 @@ pub struct Server {
     /// The origin of all URLs that pinhole gives out, without a trailing slash. Empty, it is the address
     /// that is listened on, if that is a loopback address and the role is `all`.
     pub public_url: String,
+    /// Threads that serve connections and what is in memory; 0 means one for each core. Everything else is done
+    /// by others.
+    pub threads: usize,
     /// Connections served at once; more wait to be accepted.
     pub max_connections: usize,
     /// Seconds a client may take for a request's headers, and idle between requests.
@@ -35,6 +38,7 @@ impl Default for Server {
             ops_listen: loopback(9090),
             role: Role::All,
             public_url: String::new(),
+            threads: 0,
             max_connections: 10_000,
             header_timeout_secs: 30,
             body_idle_timeout_secs: 30,

@@ -1,10 +1,18 @@
 //! Users' tokens: JWTs (RFC 7519), signed with a shared secret or with a key that their issuer publishes.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::KeySet;
@@ -12,6 +20,11 @@ use crate::{clock, config::Auth, id::UserId};
 
 /// The shortest secret that HS256 should have (RFC 7518 §3.2).
 const MIN_SECRET_BYTES: usize = 32;
+
+/// How many tokens are remembered to be signed well, and how long. Whether they are in their time is asked
+/// every time.
+const MAX_SIGNED: u64 = 10_000;
+const SIGNED_FOR: Duration = Duration::from_mins(10);
 
 /// Why tokens cannot be checked, or made.
 #[derive(Debug, Error)]
@@ -41,6 +54,11 @@ pub(super) struct Tokens {
     /// Whether there are public keys at all.
     has_issuer: bool,
     published: RwLock<Arc<KeySet>>,
+    /// Steps after every change of the published keys.
+    generation: AtomicU64,
+    /// What tokens say whose signatures were good, by their hash and the generation of the keys: checking a
+    /// signature takes longer than all the rest of a view.
+    signed: Cache<([u8; 32], u64), Arc<Claims>>,
     audience: Vec<String>,
     issuer: Option<String>,
     leeway_secs: u64,
@@ -102,6 +120,8 @@ impl Tokens {
                 .collect(),
             has_issuer,
             published: RwLock::default(),
+            generation: AtomicU64::new(0),
+            signed: Cache::builder().max_capacity(MAX_SIGNED).time_to_live(SIGNED_FOR).build(),
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
             leeway_secs: settings.leeway_secs,
@@ -122,6 +142,8 @@ impl Tokens {
 
     pub(super) fn publish(&self, keys: KeySet) {
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        // Only now: whoever checks under the new number does so with the new keys.
+        self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
     fn published(&self) -> Arc<KeySet> {
@@ -137,17 +159,30 @@ impl Tokens {
 
     /// The user of a good token.
     pub(super) fn user(&self, token: &str, now_micros: i64) -> Option<UserId> {
+        let key = (Sha256::digest(token).into(), self.generation.load(Ordering::SeqCst));
+        let claims = match self.signed.get(&key) {
+            Some(claims) => claims,
+            None => {
+                let claims = Arc::new(self.signed(token)?);
+                self.signed.insert(key, Arc::clone(&claims));
+                claims
+            }
+        };
+        self.hold(&claims, clock::secs(now_micros)).then(|| UserId::parse(&claims.sub)).flatten()
+    }
+
+    /// What a token says, if its signature is good.
+    fn signed(&self, token: &str) -> Option<Claims> {
         let said = said(token).filter(|said| said.crit.is_none())?;
-        let claims = match said.alg {
-            Algorithm::HS256 => self.secrets.iter().find_map(|secret| verified(token, secret, said.alg))?,
+        match said.alg {
+            Algorithm::HS256 => self.secrets.iter().find_map(|secret| verified(token, secret, said.alg)),
             Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => {
                 let published = self.published();
                 let mut candidates = published.candidates(said.alg, said.kid.as_deref());
-                candidates.find_map(|key| verified(token, key, said.alg))?
+                candidates.find_map(|key| verified(token, key, said.alg))
             }
-            _ => return None,
-        };
-        self.hold(&claims, clock::secs(now_micros)).then(|| UserId::parse(&claims.sub)).flatten()
+            _ => None,
+        }
     }
 
     /// Whether a token is for us, from whom it should be, and in its time.

@@ -16,6 +16,7 @@ use crate::{
     metrics::{Behind, Metrics},
     render::RenderError,
     store::StoreError,
+    wait::Wait,
 };
 
 /// How long a rendition is not tried again, be it that it failed or that memory let go of it already.
@@ -68,12 +69,15 @@ impl Variants {
         permit: &Permit,
         best: What,
         interim: What,
+        wait: Wait,
     ) -> Result<(Arc<Variant>, Tier, Freshness), Arc<VariantError>> {
         let key = (permit.image(), best);
         if let Some(variant) = self.cache.get(&key).await {
             return Ok((variant, Tier::Memory, Freshness::Settled));
         }
-        let (variant, tier) = self.get(permit, interim).await?;
+        // What is made behind the answer is made on the workers, too.
+        wait.begin().await;
+        let (variant, tier) = self.get(permit, interim, wait).await?;
         // Only now, so that it does not compete with this request's own render.
         Ok((variant, tier, self.make_behind(permit, key)))
     }

@@ -51,7 +51,7 @@ impl Context<'_> {
     /// Makes a user's row; an erased user's tokens and name are dead for good.
     pub(super) async fn ensure(&self, user: &UserId) -> Result<(), Error> {
         // Read first: all but a user's first request are spared the write.
-        let known = self.app.rights.is_alive(user).await?;
+        let known = self.app.rights.is_alive(user, self.wait).await?;
         let alive = if let Some(alive) = known {
             alive
         } else {

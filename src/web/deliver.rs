@@ -16,12 +16,14 @@ use super::{
 };
 use crate::{
     access::{self, Denial, Permit},
+    app::{App, decisions::Decision},
     clock,
     config::{Transform, Unsigned},
     error::Error,
     id::ImageId,
     identity::Caller,
     link::{self, Verified},
+    metrics,
     render::{Accepts, Catalogue, Options, Rendition},
     store::Object,
     variants::{Freshness, Tier, Variant, What},
@@ -32,15 +34,52 @@ const X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 /// How he who asked an edge is to be answered.
 pub(super) const PINHOLE_STATUS: HeaderName = HeaderName::from_static("pinhole-status");
 
+/// What is to be counted and logged of an answer once it is there. What turns out to need waiting for is asked
+/// once more where one may wait, and counted there alone.
+#[derive(Default)]
+struct Noted {
+    link: Option<&'static str>,
+    decision: Option<Decision>,
+    tier: Option<Tier>,
+}
+
+impl Noted {
+    fn write(&self, app: &App) {
+        if let Some(verdict) = self.link {
+            app.metrics.link_verified(verdict);
+        }
+        if let Some(decision) = &self.decision {
+            app.decisions.record(decision);
+        }
+        if let Some(tier) = self.tier {
+            app.metrics.served(match tier {
+                Tier::Memory => "memory",
+                Tier::Bucket => "bucket",
+                Tier::Render(_) => "render",
+            });
+        }
+    }
+}
+
 pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer {
+    let mut noted = Noted::default();
+    let answer = answer(cx, id, options, &mut noted).await;
+    noted.write(cx.app);
+    answer
+}
+
+async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) -> Answer {
     let started = Instant::now();
     let Asked { link, caller, rendition, image } =
-        ask(cx, cx.uri.path(), cx.uri.query(), id, options).await?;
-    let permit = permit(cx, image, link.as_ref(), &caller).await?;
+        ask(cx, cx.uri.path(), cx.uri.query(), id, options, noted).await?;
+    let permit = permit(cx, image, link.as_ref(), &caller, noted).await?;
     let access = started.elapsed();
 
     let (what, interim, by_accept) = match rendition {
-        Rendition::Raw => return raw(cx, &permit, link.is_some()).await,
+        Rendition::Raw => {
+            cx.wait.begin().await;
+            return Box::pin(raw(cx, &permit, link.is_some())).await;
+        }
         Rendition::Original => (What::Original, None, false),
         Rendition::Variant(options) => {
             let (source, moves, accepts) = (permit.format(), permit.moves(), accepts(cx.headers));
@@ -51,22 +90,21 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
     };
     let variants = &cx.app.variants;
     let found = match interim {
-        None => variants.get(&permit, what).await.map(|(variant, tier)| (variant, tier, Freshness::Settled)),
-        Some(interim) => variants.get_best(&permit, what, interim).await,
+        None => variants
+            .get(&permit, what, cx.wait)
+            .await
+            .map(|(variant, tier)| (variant, tier, Freshness::Settled)),
+        Some(interim) => variants.get_best(&permit, what, interim, cx.wait).await,
     };
     let (variant, tier, freshness) = match found {
         Ok(found) => found,
         Err(error) => {
             // An image that was deleted between the decision and the read is simply not there any more.
-            self::permit(cx, image, link.as_ref(), &caller).await?;
+            self::permit(cx, image, link.as_ref(), &caller, noted).await?;
             return Err(error.into());
         }
     };
-    cx.app.metrics.served(match tier {
-        Tier::Memory => "memory",
-        Tier::Bucket => "bucket",
-        Tier::Render(_) => "render",
-    });
+    noted.tier = Some(tier);
     respond(cx, &permit, by_accept, &variant, freshness, access, tier)
 }
 
@@ -83,7 +121,10 @@ pub(super) async fn authorize(cx: &Context<'_>) -> Answer {
             format_args!("must be given once: the path and query asked for"),
         )
     })?;
-    let answered = match is_authorized(cx, uri).await {
+    let mut noted = Noted::default();
+    let authorized = is_authorized(cx, uri, &mut noted).await;
+    noted.write(cx.app);
+    let answered = match authorized {
         Ok(()) => Ok(None),
         Err(error) if error.status().is_client_error() => Ok(Some(error.status())),
         Err(error) => Err(error),
@@ -99,14 +140,14 @@ pub(super) async fn authorize(cx: &Context<'_>) -> Answer {
     Ok(response)
 }
 
-async fn is_authorized(cx: &Context<'_>, uri: &str) -> Result<(), Error> {
+async fn is_authorized(cx: &Context<'_>, uri: &str, noted: &mut Noted) -> Result<(), Error> {
     let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
     let role = cx.app.config.server.role;
     let Route::Deliver { id, options } = route::find(&Method::GET, path, role, cx.app.dev)? else {
         return Err(Error::not_found());
     };
-    let Asked { link, caller, rendition, image } = ask(cx, path, query, id, options).await?;
-    let permit = permit(cx, image, link.as_ref(), &caller).await?;
+    let Asked { link, caller, rendition, image } = ask(cx, path, query, id, options, noted).await?;
+    let permit = permit(cx, image, link.as_ref(), &caller, noted).await?;
     if rendition == Rendition::Raw { require_raw_may(&permit, link.is_some()) } else { Ok(()) }
 }
 
@@ -124,8 +165,9 @@ async fn ask(
     query: Option<&str>,
     id: &str,
     options: &str,
+    noted: &mut Noted,
 ) -> Result<Asked, Error> {
-    let link = verified_link(cx, path, query)?;
+    let link = verified_link(cx, path, query, noted)?;
     let caller = cx.viewer().await?;
     let rendition = Rendition::parse(options, &cx.app.catalogue)?;
     if link.is_none() {
@@ -141,10 +183,15 @@ fn accepts(headers: &HeaderMap) -> Accepts {
 }
 
 /// The link that the request carries, if it has a query; any other query is refused.
-fn verified_link(cx: &Context<'_>, path: &str, query: Option<&str>) -> Result<Option<Verified>, Error> {
+fn verified_link(
+    cx: &Context<'_>,
+    path: &str,
+    query: Option<&str>,
+    noted: &mut Noted,
+) -> Result<Option<Verified>, Error> {
     let Some(query) = query else { return Ok(None) };
     let verified = link::verify(&cx.app.links.ring(), path, query, clock::secs(cx.now_micros));
-    cx.app.metrics.link_verified(verified.as_ref().map_or_else(|error| error.as_str(), |_| "good"));
+    noted.link = Some(verified.as_ref().map_or_else(|error| error.as_str(), |_| metrics::GOOD));
     Ok(Some(verified?))
 }
 
@@ -190,10 +237,11 @@ async fn permit(
     image: ImageId,
     link: Option<&Verified>,
     caller: &Caller,
+    noted: &mut Noted,
 ) -> Result<Permit, Error> {
     // A link speaks for itself, whoever follows it.
     let viewer = caller.user().filter(|_| link.is_none());
-    let found = cx.app.rights.of_image(image, viewer).await?;
+    let found = cx.app.rights.of_image(image, viewer, cx.wait).await?;
     let decided = match (found, link) {
         (None, _) => Err(Denial::Unknown),
         (Some((facts, _)), Some(link)) => access::honour(&facts, link, cx.now_micros),
@@ -201,7 +249,8 @@ async fn permit(
             access::decide(&facts, caller.viewer(follows_owner), cx.now_micros)
         }
     };
-    Ok(cx.app.decisions.record(image, caller, link.is_some(), decided)?)
+    noted.decision = Some(Decision::new(image, caller, link.is_some(), &decided));
+    Ok(decided?)
 }
 
 fn require_raw_may(permit: &Permit, by_link: bool) -> Result<(), Error> {
@@ -216,7 +265,8 @@ async fn raw(cx: &Context<'_>, permit: &Permit, by_link: bool) -> Answer {
     let length = body.remaining();
     let mut response = Response::new(Either::Right(body.boxed_unsync()));
     let out = response.headers_mut();
-    headers::common(out, permit.image(), access::Basis::Session, false, "private, no-store");
+    headers::of_image(out, permit.image());
+    headers::by_right(out, access::Basis::Session, false, HeaderValue::from_static("private, no-store"));
     out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -244,19 +294,19 @@ fn respond(
         Selection::NotModified => (StatusCode::NOT_MODIFIED, bytes::Bytes::new()),
         Selection::Unsatisfiable => return Err(Error::range_not_satisfiable(length)),
     };
-    let mut response: Response<Body> = Response::new(full(bytes.clone()));
+    let sent = bytes.len();
+    let mut response: Response<Body> = Response::new(full(bytes));
     *response.status_mut() = status;
     let out = response.headers_mut();
-    let control = headers::cache_control(permit.basis(), freshness, &cx.app.config.cache);
-    headers::common(out, permit.image(), permit.basis(), by_accept, &control);
-    out.insert(header::ETAG, variant.etag.clone());
+    *out = headers::of_variant(variant, permit, by_accept, freshness, &cx.app.config.cache);
     headers::server_timing(out, access, tier);
     if let Some(content_range) = content_range {
         headers::insert(out, header::CONTENT_RANGE, &content_range);
+        out.insert(header::CONTENT_LENGTH, HeaderValue::from(sent));
     }
-    if status != StatusCode::NOT_MODIFIED {
-        out.insert(header::CONTENT_TYPE, variant.content_type.clone());
-        out.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+    if status == StatusCode::NOT_MODIFIED {
+        out.remove(header::CONTENT_TYPE);
+        out.remove(header::CONTENT_LENGTH);
     }
     Ok(response)
 }

@@ -1,14 +1,14 @@
 //! The headers that go out with an image.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
-    access::Basis,
+    access::{Basis, Permit},
     config::Cache,
     id::ImageId,
-    variants::{Freshness, Tier},
+    variants::{Freshness, Tier, Variant},
 };
 
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -18,7 +18,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// How far an answer may be kept, by where the right to it came from (RFC 9111 §5.2.2), and no longer
 /// than until a better one may be there.
-pub(super) fn cache_control(basis: Basis, freshness: Freshness, cache: &Cache) -> String {
+fn cache_control(basis: Basis, freshness: Freshness, cache: &Cache) -> HeaderValue {
     let bound = match freshness {
         Freshness::Settled => u64::MAX,
         Freshness::Interim => cache.interim_ttl_secs,
@@ -27,12 +27,12 @@ pub(super) fn cache_control(basis: Basis, freshness: Freshness, cache: &Cache) -
     match basis {
         Basis::Public => {
             let stale = cache.stale_while_revalidate_secs.min(bound);
-            format!("public, max-age={browser}, s-maxage={edge}, stale-while-revalidate={stale}")
+            ours(format!("public, max-age={browser}, s-maxage={edge}, stale-while-revalidate={stale}"))
         }
         Basis::Link { left_secs } => {
-            format!("public, max-age={}, s-maxage={}", left_secs.min(browser), left_secs.min(edge))
+            ours(format!("public, max-age={}, s-maxage={}", left_secs.min(browser), left_secs.min(edge)))
         }
-        Basis::Session => "private, no-cache".to_owned(),
+        Basis::Session => HeaderValue::from_static("private, no-cache"),
     }
 }
 
@@ -46,24 +46,51 @@ fn vary(basis: Basis, by_accept: bool) -> Option<&'static str> {
     }
 }
 
-/// What every answer about an image carries, a 304 too: how to cache it and what a browser may do with it.
-pub(super) fn common(
-    headers: &mut HeaderMap,
-    image: ImageId,
-    basis: Basis,
+/// The headers of a whole variant, but for where the time went. What is the same whoever asks was put together
+/// when it was first served.
+pub(super) fn of_variant(
+    variant: &Variant,
+    permit: &Permit,
     by_accept: bool,
-    cache_control: &str,
-) {
-    insert(headers, header::CACHE_CONTROL, cache_control);
-    if let Some(vary) = vary(basis, by_accept) {
-        headers.insert(header::VARY, HeaderValue::from_static(vary));
+    freshness: Freshness,
+    cache: &Cache,
+) -> HeaderMap {
+    let block = variant.headers.get_or_init(|| {
+        let mut headers = HeaderMap::with_capacity(16);
+        // Whatever is set for each answer has its place already, so that the copy need not grow.
+        by_right(&mut headers, Basis::Public, false, cache_control(Basis::Public, Freshness::Settled, cache));
+        headers.insert(SERVER_TIMING, HeaderValue::from_static(""));
+        of_image(&mut headers, permit.image());
+        headers.insert(header::ETAG, variant.etag.clone());
+        headers.insert(header::CONTENT_TYPE, variant.content_type.clone());
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(variant.bytes.len()));
+        headers
+    });
+    let mut headers = block.clone();
+    let basis = permit.basis();
+    if by_accept || (basis, freshness) != (Basis::Public, Freshness::Settled) {
+        by_right(&mut headers, basis, by_accept, cache_control(basis, freshness, cache));
     }
-    let tag = format!("img-{image}");
-    insert(headers, CACHE_TAG, &tag);
-    insert(headers, SURROGATE_KEY, &tag);
+    headers
+}
+
+/// What every answer about an image carries, a 304 too: its tags, and what a browser may do with it.
+pub(super) fn of_image(headers: &mut HeaderMap, image: ImageId) {
+    let tag = ours(format!("img-{image}"));
+    headers.insert(CACHE_TAG, tag.clone());
+    headers.insert(SURROGATE_KEY, tag);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+}
+
+/// What depends on where the right came from: who may keep the answer, and what site may embed it.
+pub(super) fn by_right(headers: &mut HeaderMap, basis: Basis, by_accept: bool, cache_control: HeaderValue) {
+    headers.insert(header::CACHE_CONTROL, cache_control);
+    match vary(basis, by_accept) {
+        Some(vary) => headers.insert(header::VARY, HeaderValue::from_static(vary)),
+        None => headers.remove(header::VARY),
+    };
     // What anybody may have, any site may embed; what came by a session, only the app's own sites.
     let embeddable_by = if basis == Basis::Session { "same-site" } else { "cross-origin" };
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static(embeddable_by));
@@ -71,18 +98,33 @@ pub(super) fn common(
 
 /// Where the time went (W3C Server Timing), in milliseconds.
 pub(super) fn server_timing(headers: &mut HeaderMap, access: Duration, tier: Tier) {
-    let mut timing = format!("access;dur={:.3}", millis(access));
-    // Writing to a String cannot fail.
-    let _ = match tier {
-        Tier::Memory => timing.write_str(", cache;desc=memory"),
-        Tier::Bucket => timing.write_str(", cache;desc=bucket"),
-        Tier::Render(took) => write!(timing, ", cache;desc=render, render;dur={:.1}", millis(took)),
-    };
-    insert(headers, SERVER_TIMING, &timing);
+    let access = Millis(access);
+    headers.insert(
+        SERVER_TIMING,
+        ours(match tier {
+            Tier::Memory => format!("access;dur={access}, cache;desc=memory"),
+            Tier::Bucket => format!("access;dur={access}, cache;desc=bucket"),
+            Tier::Render(took) => {
+                format!("access;dur={access}, cache;desc=render, render;dur={}", Millis(took))
+            }
+        }),
+    );
 }
 
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+/// A duration in milliseconds, to the microsecond. In whole numbers: floating point takes longer to write than
+/// all the rest.
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
+    }
+}
+
+/// Text that we put together ourselves; visible ASCII, so it is always a valid value.
+fn ours(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Sets a header to text that we put together ourselves; visible ASCII, so it is always a valid value.
