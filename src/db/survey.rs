@@ -89,7 +89,7 @@ pub async fn variants(
         name,
         limit
     )?;
-    variants::read(rows)
+    variants::read(&rows)
 }
 
 /// Whether there is such a variant, in whatever state.

@@ -105,7 +105,7 @@ pub async fn land(
 /// Variants that are over.
 pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<Name>, DbError> {
     let sql = "SELECT blob_key, name FROM variants WHERE deadline <= $1 ORDER BY deadline LIMIT $2";
-    read(all!(conn, (String, String), sql, now_micros, limit)?)
+    read(&all!(conn, (String, String), sql, now_micros, limit)?)
 }
 
 /// How many variants [`due`] has in all.
@@ -116,7 +116,7 @@ pub async fn count_due(conn: &mut Conn, now_micros: i64) -> Result<i64, DbError>
 /// A blob's variants, in whatever state.
 pub async fn of_blob(conn: &mut Conn, blob: &BlobKey, limit: i64) -> Result<Vec<Name>, DbError> {
     let sql = "SELECT blob_key, name FROM variants WHERE blob_key = $1 LIMIT $2";
-    read(all!(conn, (String, String), sql, blob.as_str(), limit)?)
+    read(&all!(conn, (String, String), sql, blob.as_str(), limit)?)
 }
 
 /// Forgets a variant that is over, once its object is gone. False when somebody else did, or it is being
@@ -133,7 +133,7 @@ pub async fn forget_with_blob(conn: &mut Conn, (blob, name): &Name) -> Result<bo
     Ok(execute!(conn, sql, blob.as_str(), name.as_str())? == 1)
 }
 
-pub(super) fn read(rows: Vec<(String, String)>) -> Result<Vec<Name>, DbError> {
+pub(super) fn read(rows: &[(String, String)]) -> Result<Vec<Name>, DbError> {
     let name = |(blob, name): &(String, String)| {
         Ok((parsed("blob key", blob, BlobKey::parse)?, parsed("variant", name, VariantName::parse)?))
     };

@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(ObjectName::parse(&format!("raw//{BLOB}")), None);
         let name = VariantName::of("width=1");
         for foreign in
-            [format!("{BLOB}"), format!("{BLOB}/"), format!("{BLOB}/{name}/"), format!("{name}/{BLOB}")]
+            [BLOB.to_owned(), format!("{BLOB}/"), format!("{BLOB}/{name}/"), format!("{name}/{BLOB}")]
         {
             assert_eq!(ObjectName::parse(&format!("variants/{foreign}")), None, "{foreign}");
         }

@@ -120,7 +120,6 @@ impl Person {
         // Few pictures, so that one user often uploads the same again.
         let photo = jpeg(160, 120, random.random_range(0..24));
         match random.random_range(0..220) {
-            200.. => self.look(app, random).await,
             0..35 => self.upload(app, photo).await,
             35..60 => self.upload_resumable(app, photo, random).await,
             60..90 => self.upload_presigned(app, photo, random.random()).await,
@@ -128,7 +127,8 @@ impl Person {
             120..150 => self.attach(app, random).await,
             150..174 => self.delete_image(app, random).await,
             174..199 => self.delete_post(app, random).await,
-            _ => self.erase(app).await,
+            199 => self.erase(app).await,
+            _ => self.look(app, random).await,
         }
     }
 
