@@ -1,7 +1,13 @@
 //! The bucket tier of variants: what was rendered once is not rendered again, and nothing of it outlives its
 //! image.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use pinhole::{
@@ -12,6 +18,10 @@ use pinhole::{
     store::{Object, ObjectName},
 };
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::support::{Bucket, PATIENCE, Reply, TestApp, jpeg};
 
@@ -336,4 +346,53 @@ async fn what_is_in_memory_needs_no_bucket_and_what_is_not_is_503() {
     app.patch_post("alice", &post, serde_json::json!({"visibility": "private"})).await;
     app.get(&path).send().await.expect_problem(404, "not_found");
     expect_tier(&shown(&app, &image, "width=300").await, "memory");
+}
+
+/// A way to a bucket on which reads of variants are never answered while `hangs`.
+async fn way_to(bucket: &Bucket, hangs: Arc<AtomicBool>) -> Arc<Bucket> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let server = bucket.endpoint["http://".len()..].to_owned();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (hangs, server) = (Arc::clone(&hangs), TcpStream::connect(&server).await.unwrap());
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            tokio::spawn(async move {
+                let mut piece = vec![0; 1 << 16];
+                while let Ok(length @ 1..) = from_client.read(&mut piece).await {
+                    if piece.starts_with(b"GET /pinhole/variants/") && hangs.load(Ordering::Relaxed) {
+                        std::future::pending::<()>().await;
+                    }
+                    if to_server.write_all(&piece[..length]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let (region, name) = (bucket.region.clone(), bucket.name.clone());
+    let (access_key_id, secret_access_key) = (bucket.access_key_id.clone(), bucket.secret_access_key.clone());
+    Arc::new(Bucket { endpoint, region, name, access_key_id, secret_access_key, dev: None })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tier_that_hangs_is_not_waited_for() {
+    let (bucket, hangs) = (Bucket::of_dev(), Arc::new(AtomicBool::new(false)));
+    let way = way_to(&bucket, Arc::clone(&hangs)).await;
+    let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &way, &[NO_MEMORY]);
+    let image = app.upload("alice", jpeg(500, 400, 12)).await;
+    let first = shown(&app, &image, "width=300").await;
+    landed(&app, 1).await;
+    expect_tier(&shown(&app, &image, "width=300").await, "bucket");
+
+    hangs.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    let again = shown(&app, &image, "width=300").await;
+    let took = began.elapsed();
+    expect_tier(&again, "render");
+    assert_eq!((&again.body, again.etag()), (&first.body, first.etag()));
+    assert!((Duration::from_secs(2)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    expect_count(reads(&app, "took_too_long").await, 1.0);
 }
