@@ -115,6 +115,8 @@ impl App {
             max_original_bytes: config.upload.max_bytes,
             memory_bytes: config.cache.memory_bytes,
             write_secs: config.bucket.operation_timeout_secs.saturating_mul(2),
+            writes: Gate::new(work.writes, work.writes_waiting),
+            bucket_ttl_secs: config.cache.bucket_ttl_secs,
         };
         let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());
         let sweeper =
@@ -167,11 +169,13 @@ impl App {
     }
 
     /// Waits for requests with an idempotency key whose clients have hung up, so that their outcomes are
-    /// kept. Nobody may be accepting requests any more.
+    /// kept, and for variants on their way into the bucket. Nobody may be accepting requests any more.
     pub async fn finish_keyed(&self, give_up: Instant) {
         if timeout_at(give_up, self.keyed.empty()).await.is_err() {
             tracing::warn!("requests with an idempotency key were still under way; they are cut off");
         }
+        // Lost, they would be rendered again.
+        let _ = timeout_at(give_up, self.variants.written()).await;
     }
 
     /// Whether the ledger and the bucket answer.

@@ -22,6 +22,7 @@ pub mod service_keys;
 pub mod survey;
 pub mod uploads;
 pub mod users;
+pub mod variants;
 
 use std::{mem, path::Path, str::FromStr as _, sync::Arc, time::Duration};
 

@@ -347,7 +347,9 @@ impl From<StoreError> for Error {
 impl From<GateError> for Error {
     fn from(error: GateError) -> Self {
         match error {
-            GateError::Full | GateError::NoThread => Self::unavailable("busy", "Too much work waits already; try again soon."),
+            GateError::Full | GateError::NoThread => {
+                Self::unavailable("busy", "Too much work waits already; try again soon.")
+            }
             GateError::Panicked => Self::internal(&error),
         }
     }

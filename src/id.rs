@@ -4,6 +4,7 @@ use std::fmt;
 
 use rand::{Rng as _, rand_core::UnwrapErr, rngs::SysRng};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 macro_rules! uuid_id {
@@ -138,9 +139,7 @@ impl BlobKey {
 
     /// The key that [`BlobKey::as_str`] wrote, or `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
-        let well_formed =
-            text.len() == 2 * BLOB_KEY_BYTES && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        well_formed.then(|| Self(text.to_owned()))
+        is_hex(text, BLOB_KEY_BYTES).then(|| Self(text.to_owned()))
     }
 
     /// The key as text: 40 characters of `0-9a-f`.
@@ -159,6 +158,41 @@ impl fmt::Debug for BlobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BlobKey({})", self.0)
     }
+}
+
+/// Bytes of the hash in a [`VariantName`]: no two renditions of one image will ever share it.
+const VARIANT_NAME_BYTES: usize = 16;
+
+/// Which rendition of a blob: a hash of how it is made, the same everywhere and always.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VariantName(String);
+
+impl VariantName {
+    /// The name of what is made in this way.
+    pub fn of(way: &str) -> Self {
+        Self(hex(&Sha256::digest(way)[..VARIANT_NAME_BYTES]))
+    }
+
+    /// The name that [`VariantName::as_str`] wrote, or `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        is_hex(text, VARIANT_NAME_BYTES).then(|| Self(text.to_owned()))
+    }
+
+    /// The name as text: 32 characters of `0-9a-f`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for VariantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a text is what [`hex`] writes of so many bytes.
+fn is_hex(text: &str, bytes: usize) -> bool {
+    text.len() == 2 * bytes && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Lowercase hexadecimal, the one text form of bytes in keys, names and `ETag`s.
@@ -216,6 +250,17 @@ mod tests {
         assert_eq!(keys.len(), 1000);
         for key in keys {
             assert_eq!(BlobKey::parse(key.as_str()), Some(key));
+        }
+    }
+
+    #[test]
+    fn what_is_made_in_one_way_has_one_name() {
+        let name = VariantName::of("width=1");
+        assert_eq!(name, VariantName::of("width=1"));
+        assert_ne!(name, VariantName::of("width=2"));
+        assert_eq!(VariantName::parse(name.as_str()), Some(name.clone()));
+        for bad in ["", &name.as_str()[1..], &format!("{name}0"), &name.as_str().replace(|_| true, "G")] {
+            assert_eq!(VariantName::parse(bad), None, "{bad:?}");
         }
     }
 

@@ -13,7 +13,7 @@
 //! | [`identity`], [`issuer`] | who asks: a user by token, a service by key, or nobody; and whose tokens count |
 //! | [`ingest`] | the one way in: sniff, strip, decode, make masters, hash, publish |
 //! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling |
-//! | [`variants`] | renditions, each made once, from an original or a master of it |
+//! | [`variants`] | renditions, each made once, from an original or a master of it, and kept in memory and bucket |
 //! | [`rights`] | what decisions rest on, as the ledger says or said a moment ago |
 //! | [`store`] | the private bucket, and the embedded one of `dev` |
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
@@ -40,10 +40,11 @@
 //!    every link dies with it (`tests/it/access.rs`).
 //!    What is remembered of rights is kept under a number that steps with every change, and for a second at
 //!    most: read before a change, it is never found after it (`rights`, `tests/it/two_nodes.rs`).
-//! 5. Every object in the bucket has a row that was written before it and is removed after it, masters
-//!    and the pieces of resumable uploads included, or lies where a client may still write and is
+//! 5. Every object in the bucket has a row that was written before it and is removed after it, masters,
+//!    variants and the pieces of resumable uploads included, or lies where a client may still write and is
 //!    cleared when he cannot; one enum, [`store::Object`], owns every object's name
-//!    (`tests/it/durability.rs`, `tests/it/ways_in.rs`, `tests/it/tus.rs`, `tests/it/masters.rs`).
+//!    (`tests/it/durability.rs`, `tests/it/ways_in.rs`, `tests/it/tus.rs`, `tests/it/masters.rs`,
+//!    `tests/it/tiers.rs`).
 //! 6. Every queue, body, cache, pixel buffer and loop is bounded by a named value with a unit; what is
 //!    decoded and encoded at once shares one [`budget`] of bytes (`tests/it/memory.rs`).
 //! 7. A panic or a hostile file costs one request, never a worker, a lock or the process.
@@ -66,9 +67,15 @@
 //!   read once and published under another key anyway.
 //! * `/authz` tells an edge 400 and 401 in `Pinhole-Status`, too, where that is what the origin would answer.
 //! * A narrowing writes no purges yet, since there are no edges to purge.
-//! * Every row's object exists, but for masters: they can be made again, so an absent one is no loss.
-//!   Which of them a variant is made of is said by the ledger's row and the options, never by what lies
+//! * Every row's object exists, but for masters and variants: they can be made again, so an absent one is no
+//!   loss. Which master a variant is made of is said by the ledger's row and the options, never by what lies
 //!   in the bucket: else one URL would mean other bytes before and after.
+//! * A variant that is being written keeps its blob by its own row, and not by a lease on the blob as masters
+//!   do: the row says when the write is done, so that a deletion right after a view waits for that moment and
+//!   not for the longest that a write may take (`db/variants.rs`).
+//! * What a variant's row does not know by its length and hash is never served from the bucket, but rendered and
+//!   written anew. A variant's key says how it was made, with a version of the renderer,
+//!   [`render::VERSION`]: **whoever changes what a plan comes out as steps it**, or restarts serve old bytes.
 //! * Pictures become smaller in linear light; against a reference in linear light that is 20 points of
 //!   SSIMULACRA2 on a photograph full of fine detail (`benches/README.md`).
 //! * AVIF is written by rav1e, which is Rust and needs nothing but cargo, rather than by a C library that

@@ -23,6 +23,9 @@ pub struct Metrics {
     background: Family<BehindLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     links: Family<LinkLabels, Counter>,
+    coalesced: Counter,
+    bucket: Family<BucketLabels, Counter>,
+    variants_written: Family<BehindLabels, Counter>,
     often: Often,
 }
 
@@ -92,6 +95,53 @@ struct BehindLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BucketLabels {
+    op: &'static str,
+    outcome: &'static str,
+}
+
+/// What was read from the bucket to serve an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// An original.
+    Original,
+    /// A master.
+    Master,
+    /// A variant.
+    Variant,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// It is there.
+    Found,
+    /// It is not there.
+    Missing,
+    /// It is not what was written there.
+    Foreign,
+    /// It did not come in time.
+    TookTooLong,
+    /// The bucket failed.
+    Failed,
+}
+
+/// What became of a variant that was to be written into the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is there.
+    Written,
+    /// Its image was deleted, or somebody else is writing it.
+    NotWanted,
+    /// Too many waited already.
+    Dropped,
+    /// It has more bytes than are kept.
+    TooLarge,
+    /// Bucket or ledger failed.
+    Failed,
+}
+
 /// What became of a render that nobody waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behind {
@@ -131,7 +181,37 @@ impl Default for Metrics {
             links.clone(),
         );
         let often = Often::of(&requests, &hits, &decisions, &links);
-        Self { registry: Arc::new(registry), requests, hits, renders, background, decisions, links, often }
+        let coalesced = Counter::default();
+        registry.register(
+            "coalesced",
+            "Requests for an image that joined another one's read or render",
+            coalesced.clone(),
+        );
+        let bucket = Family::default();
+        registry.register(
+            "bucket_operations",
+            "Reads from the bucket to serve images, by what was read and what came of it",
+            bucket.clone(),
+        );
+        let variants_written = Family::default();
+        registry.register(
+            "variants_written",
+            "Variants that were to be written into the bucket, by what became of them",
+            variants_written.clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            requests,
+            hits,
+            renders,
+            background,
+            decisions,
+            links,
+            coalesced,
+            bucket,
+            variants_written,
+            often,
+        }
     }
 }
 
@@ -165,6 +245,40 @@ impl Metrics {
             Behind::Shed => "shed",
         };
         self.background.get_or_create(&BehindLabels { outcome }).inc();
+    }
+
+    /// A request joined another one's work.
+    pub fn coalesced(&self) {
+        self.coalesced.inc();
+    }
+
+    /// Something was read from the bucket, or was not.
+    pub fn read(&self, what: Read, outcome: ReadOutcome) {
+        let op = match what {
+            Read::Original => "read_original",
+            Read::Master => "read_master",
+            Read::Variant => "read_variant",
+        };
+        let outcome = match outcome {
+            ReadOutcome::Found => "found",
+            ReadOutcome::Missing => "missing",
+            ReadOutcome::Foreign => "foreign",
+            ReadOutcome::TookTooLong => "took_too_long",
+            ReadOutcome::Failed => "failed",
+        };
+        self.bucket.get_or_create(&BucketLabels { op, outcome }).inc();
+    }
+
+    /// A variant was written into the bucket, or was not.
+    pub fn written(&self, outcome: Written) {
+        let outcome = match outcome {
+            Written::Written => "written",
+            Written::NotWanted => "not_wanted",
+            Written::Dropped => "dropped",
+            Written::TooLarge => "too_large",
+            Written::Failed => "failed",
+        };
+        self.variants_written.get_or_create(&BehindLabels { outcome }).inc();
     }
 
     /// It was decided whether somebody sees an image.

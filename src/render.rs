@@ -54,6 +54,10 @@ pub use strip::{StripError, strip};
 pub use turn::Turn;
 pub use watermark::{Watermark, WatermarkError, WatermarkSettings};
 
+/// Steps whenever the same plan comes out as other bytes than before: what was kept elsewhere of the old ones is
+/// never found again.
+pub const VERSION: u32 = 1;
+
 /// The bounds that keep one picture from costing more than its share; [`cost`] tells how much memory that is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

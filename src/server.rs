@@ -59,9 +59,7 @@ pub async fn serve<H, F, B>(
         None => Box::new(iter::repeat(Handle::current())),
     };
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(MAX_BUFFER_BYTES);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_BUFFER_BYTES);
     loop {
         let accepted = tokio::select! {
             biased;

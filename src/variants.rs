@@ -1,9 +1,10 @@
-//! Renditions of images, each made once: from memory, or rendered from the bucket's original or from a
-//! master of it.
+//! Renditions of images, each made once: from memory, from the bucket, or rendered from the bucket's
+//! original or from a master of it.
 //!
 //! Every way in takes a [`Permit`], and the permit alone knows where the original lies.
 
 mod background;
+mod bucket;
 mod master;
 
 use std::{
@@ -29,7 +30,7 @@ use crate::{
     db::Db,
     gate::{Gate, GateError, Pass},
     id::{BlobKey, ImageId},
-    metrics::Metrics,
+    metrics::{Metrics, Read, ReadOutcome},
     render::{self, Format, Limits, Masters, Plan, RenderError, Size, cost},
     store::{Object, Store, StoreError},
     wait::Wait,
@@ -47,16 +48,19 @@ pub struct Variant {
     pub content_type: HeaderValue,
     /// Its strong validator (RFC 9110 §8.8.3): a hash of these bytes.
     pub etag: HeaderValue,
+    format: Format,
+    sha256: [u8; 32],
     /// All that it is sent with, whoever asks; put together when it is first sent.
     pub headers: OnceLock<HeaderMap>,
 }
 
 impl Variant {
     fn new(bytes: Bytes, format: Format) -> Self {
-        let tag = URL_SAFE_NO_PAD.encode(&Sha256::digest(&bytes)[..16]);
+        let sha256: [u8; 32] = Sha256::digest(&bytes).into();
+        let tag = URL_SAFE_NO_PAD.encode(&sha256[..16]);
         let etag = HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
         let content_type = HeaderValue::from_static(format.content_type());
-        Self { bytes, content_type, etag, headers: OnceLock::new() }
+        Self { bytes, content_type, etag, format, sha256, headers: OnceLock::new() }
     }
 }
 
@@ -123,6 +127,7 @@ struct Source {
     limits: Limits,
     max_original_bytes: u64,
     masters: master::Maker,
+    tier: bucket::Tier,
     metrics: Metrics,
 }
 
@@ -167,13 +172,17 @@ pub struct Bounds {
     pub memory_bytes: u64,
     /// Seconds after which a write to the bucket is over, one way or the other.
     pub write_secs: u64,
+    /// Renditions written into the bucket at once.
+    pub writes: Gate,
+    /// Seconds that they are kept there; 0: they are neither written nor looked for.
+    pub bucket_ttl_secs: u64,
 }
 
 impl Variants {
     /// An empty cache, and what fills it.
     pub fn new(db: Db, store: Store, bounds: Bounds, metrics: Metrics) -> Self {
         let Bounds { renders, background, fetches, memory, render_timeout, limits, .. } = bounds;
-        let Bounds { max_original_bytes, memory_bytes, write_secs, .. } = bounds;
+        let Bounds { max_original_bytes, memory_bytes, write_secs, writes, bucket_ttl_secs, .. } = bounds;
         let cache = Cache::builder()
             .max_capacity(memory_bytes)
             .weigher(|_, variant: &Arc<Variant>| {
@@ -190,7 +199,8 @@ impl Variants {
             render_timeout,
             limits,
             max_original_bytes,
-            masters: master::Maker::new(db, write_secs),
+            masters: master::Maker::new(db.clone(), write_secs),
+            tier: bucket::Tier::new(db, bucket_ttl_secs, write_secs, writes),
             metrics,
         };
         Self { cache, source: Arc::new(source), background }
@@ -220,20 +230,29 @@ impl Variants {
         let wait = matches!(what, What::Rendered(_)).then_some(self.source.render_timeout);
         // A task of its own: what was begun is finished and kept, even when all who asked have hung up.
         let flight = tokio::spawn(async move {
-            let mut tier = Tier::Memory;
+            let (mut tier, mut joined) = (Tier::Memory, true);
             let fill = async {
-                let (variant, made_by) = Box::pin(source.make(&original, what, None)).await?;
-                tier = made_by;
+                joined = false;
+                let (variant, came_from) = Box::pin(source.bring(&original, what, None)).await?;
+                tier = came_from;
                 Ok::<_, VariantError>(Arc::new(variant))
             };
-            let variant = cache.try_get_with(key, fill).await?;
-            Ok((variant, tier))
+            let found = cache.try_get_with(key, fill).await;
+            if joined {
+                source.metrics.coalesced();
+            }
+            Ok((found?, tier))
         });
         let landed = match wait {
             Some(wait) => timeout(wait, flight).await.map_err(|_| Arc::new(VariantError::NotReady))?,
             None => flight.await,
         };
         landed.map_err(|_| Arc::new(GateError::Panicked.into()))?
+    }
+
+    /// Waits until what was rendered is in the bucket, as far as it will be.
+    pub async fn written(&self) {
+        self.source.tier.written().await;
     }
 
     /// Drops what memory holds of an image that is gone.
@@ -244,10 +263,10 @@ impl Variants {
 }
 
 impl Source {
-    /// Fetches and renders. `background` is the pass of a render that nobody waits for: it takes no
-    /// other place.
-    async fn make(
-        &self,
+    /// Brings a rendition: from the bucket, or made. `background` is the pass of a render that nobody waits
+    /// for: it takes no other place.
+    async fn bring(
+        self: &Arc<Self>,
         original: &Original,
         what: What,
         background: Option<Pass>,
@@ -258,6 +277,22 @@ impl Source {
             drop(fetching);
             return Ok((Variant::new(bytes, original.format), Tier::Bucket));
         };
+        // Boxed, and the other one too, so that this future is as small as may be.
+        if let Some(stored) = Box::pin(self.stored(original, &plan)).await {
+            return Ok((stored, Tier::Bucket));
+        }
+        let (variant, took) = Box::pin(self.make(original, plan.clone(), background)).await?;
+        self.keep_behind(original, &plan, &variant);
+        Ok((variant, Tier::Render(took)))
+    }
+
+    /// Fetches and renders; how long that took.
+    async fn make(
+        &self,
+        original: &Original,
+        plan: Plan,
+        background: Option<Pass>,
+    ) -> Result<(Variant, Duration), VariantError> {
         let (limits, allowed) = (self.limits, self.render_timeout);
         let is_awaited = background.is_none();
         let (source, pass, format, size) = if let Some(rung) = original.masters.fit_for(original.size, &plan)
@@ -292,12 +327,19 @@ impl Source {
         if is_awaited {
             self.metrics.rendered(took);
         }
-        Ok((Variant::new(rendered.bytes.into(), rendered.format), Tier::Render(took)))
+        Ok((Variant::new(rendered.bytes.into(), rendered.format), took))
     }
 
     async fn original(&self, original: &Original) -> Result<Bytes, StoreError> {
         let object = Object::original(&original.blob, original.format.content_type());
-        self.store.get(&object, self.max_original_bytes).await
+        self.read(Read::Original, &object).await
+    }
+
+    /// Reads what renditions are made from.
+    async fn read(&self, what: Read, object: &Object) -> Result<Bytes, StoreError> {
+        let found = self.store.get(object, self.max_original_bytes).await;
+        self.metrics.read(what, found.as_ref().map_or_else(outcome_of, |_| ReadOutcome::Found));
+        found
     }
 
     /// An original, and a core to work on it. No core waits for the bucket; and no more originals wait
@@ -308,5 +350,14 @@ impl Source {
         let pass = self.renders.enter().await?;
         drop(fetching);
         Ok((source, pass))
+    }
+}
+
+/// What a failed read is counted as.
+fn outcome_of(error: &StoreError) -> ReadOutcome {
+    match error {
+        StoreError::Missing { .. } => ReadOutcome::Missing,
+        StoreError::TooLarge { .. } => ReadOutcome::Foreign,
+        _ => ReadOutcome::Failed,
     }
 }

@@ -123,7 +123,10 @@ pub fn handle(app: Arc<App>, request: Request<Incoming>) -> impl Future<Output =
     let mut work = JoinSet::new();
     work.spawn_on(work_on(app, request), &workers);
     future::Either::Right(async move {
-        let answered = work.join_next().await.map_or_else(|| Err(Error::not_found()), |done| done.map_err(|error| Error::internal(&error)));
+        let answered = work
+            .join_next()
+            .await
+            .map_or_else(|| Err(Error::not_found()), |done| done.map_err(|error| Error::internal(&error)));
         answered.unwrap_or_else(|error| error.into_response().map(full))
     })
 }
@@ -137,7 +140,8 @@ fn at_hand(app: &App, request: &Request<Incoming>) -> Option<impl Future<Output 
         return None;
     }
     let needs = route.needs();
-    let cx = Context { app, method, uri, headers, needs, wait: Wait::MayNot, now_micros: clock::now_micros() };
+    let cx =
+        Context { app, method, uri, headers, needs, wait: Wait::MayNot, now_micros: clock::now_micros() };
     let answer = deliver::deliver(&cx, id, options).now_or_never()?;
     let response = answer.unwrap_or_else(|error| error.into_response().map(full));
     app.metrics.answered(route.label(), response.status());

@@ -10,7 +10,12 @@ use tokio::{
 };
 
 use super::Failure;
-use crate::{app::App, config::Server, server::{self, Threads}, web};
+use crate::{
+    app::App,
+    config::Server,
+    server::{self, Threads},
+    web,
+};
 
 /// Where requests come in.
 pub(super) struct Listeners {

@@ -60,6 +60,9 @@ pub enum Unsigned {
 pub struct Cache {
     /// Bytes of variants and originals kept in memory.
     pub memory_bytes: u64,
+    /// Seconds that variants are kept in the bucket, too, so that neither a restart nor another node makes them
+    /// again; 0: they are not.
+    pub bucket_ttl_secs: u64,
     /// Seconds that a browser may show a public image without asking again; for so long it may still
     /// show one that has turned private.
     pub browser_ttl_secs: u64,
@@ -84,6 +87,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             memory_bytes: 256 << 20,
+            bucket_ttl_secs: 30 * 24 * 60 * 60,
             browser_ttl_secs: 60,
             edge_ttl_secs: 60,
             stale_while_revalidate_secs: 10,

@@ -56,7 +56,7 @@ pub enum Role {
     All,
     /// The control API and the sweeper; no `/i/…`.
     Upload,
-    /// `/i/…` alone: it writes neither to the ledger nor to the bucket.
+    /// `/i/…` alone: to ledger and bucket it writes the masters and variants that it makes, and nothing else.
     Deliver,
 }
 

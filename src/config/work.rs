@@ -22,15 +22,19 @@ pub struct Work {
     /// waits until what it may need at most is free; what may need more than all of it runs alone.
     ///
     /// The program also needs `cache.memory_bytes`; up to `upload.max_bytes` for each of `fetches`, and five
-    /// times that for each of `renders` and `ingests`, for the files themselves; and some 100 MiB for
-    /// everything else.
+    /// times that for each of `renders` and `ingests`, for the files themselves; 8 MiB for each of `writes` and
+    /// `writes_waiting`; and some 100 MiB for everything else.
     pub render_memory_bytes: u64,
     /// Seconds that a render may take, and that anybody waits for one; then it is 504.
     pub render_timeout_secs: u64,
-    /// Originals read from the bucket at once.
+    /// Originals, masters and variants read from the bucket at once.
     pub fetches: usize,
-    /// Originals that may wait for that.
+    /// Those that may wait for that.
     pub fetches_waiting: usize,
+    /// Variants written into the bucket at once, behind the answers.
+    pub writes: usize,
+    /// Variants that may wait for that; more are not kept there.
+    pub writes_waiting: usize,
     /// Uploads read back from the bucket at once to be completed, each into a temporary file.
     pub completions: usize,
     /// Uploads that may wait for that.
@@ -56,6 +60,8 @@ impl Default for Work {
             render_timeout_secs: 20,
             fetches: 16,
             fetches_waiting: 256,
+            writes: 8,
+            writes_waiting: 24,
             completions: 8,
             completions_waiting: 256,
             receives: 256,

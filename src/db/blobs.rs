@@ -166,7 +166,8 @@ pub async fn of_user(conn: &mut Conn, owner: &UserId, limit: i64) -> Result<Vec<
     rows.iter().map(|(key,)| parse_key(key)).collect()
 }
 
-/// Decides about a due blob: dying when no image uses it, and then it is returned; else left alone.
+/// Decides about a due blob: dying when no image uses it, and then it is returned; else left alone. While a
+/// variant of it is being written, it stays due.
 pub async fn release(conn: &mut Conn, key: &BlobKey, now_micros: i64) -> Result<Option<StoredBlob>, DbError> {
     // Locked first: what follows must see what a racing change to the blob's uses has committed.
     execute!(conn, "UPDATE blobs SET key = key WHERE key = $1", key.as_str())?;
@@ -175,6 +176,7 @@ pub async fn release(conn: &mut Conn, key: &BlobKey, now_micros: i64) -> Result<
         StoredTuple,
         "UPDATE blobs SET state = 'dying' WHERE key = $1 AND deadline <= $2
            AND NOT EXISTS (SELECT 1 FROM images WHERE blob_key = $1)
+           AND NOT EXISTS (SELECT 1 FROM variants WHERE blob_key = $1 AND NOT landed AND deadline > $2)
          RETURNING key, content_type, owner_id, masters",
         key.as_str(),
         now_micros
@@ -185,7 +187,8 @@ pub async fn release(conn: &mut Conn, key: &BlobKey, now_micros: i64) -> Result<
     // A lease that ended while an image came to use the blob.
     execute!(
         conn,
-        "UPDATE blobs SET deadline = NULL WHERE key = $1 AND state = 'live' AND deadline <= $2",
+        "UPDATE blobs SET deadline = NULL WHERE key = $1 AND state = 'live' AND deadline <= $2
+           AND EXISTS (SELECT 1 FROM images WHERE blob_key = $1)",
         key.as_str(),
         now_micros
     )?;

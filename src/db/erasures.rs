@@ -43,9 +43,11 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
     )?;
     execute!(
         conn,
-        "INSERT INTO erasures (id, user_id, state, requested_at, originals, open_uploads, grants_until)
+        "INSERT INTO erasures (id, user_id, state, requested_at, originals, variants, open_uploads, grants_until)
          VALUES ($1, $2, 'running', $3,
             (SELECT COUNT(*) FROM images WHERE owner_id = $2 AND state = 'ready'),
+            (SELECT COUNT(*) FROM variants WHERE landed AND blob_key IN
+                (SELECT key FROM blobs WHERE owner_id = $2)),
             (SELECT COUNT(*) FROM images WHERE owner_id = $2 AND state IN ('reserved', 'uploaded')),
             (SELECT MAX(granted_until) FROM uploads
              WHERE owner_id = $2 AND granted_until > $3 AND method <> 'tus'))

@@ -6,8 +6,8 @@
 //! SQLite does not know it and neither database could then use its index: whoever reads the pages
 //! checks their order instead.
 
-use super::{Conn, DbError, images::parsed};
-use crate::id::{BlobKey, ImageId, UserId};
+use super::{Conn, DbError, images::parsed, variants};
+use crate::id::{BlobKey, ImageId, UserId, VariantName};
 
 /// A key that objects in the bucket may bear.
 #[derive(Clone, Debug)]
@@ -72,6 +72,30 @@ pub async fn has_master(conn: &mut Conn, key: &BlobKey, least: usize) -> Result<
 /// A pattern of `blobs.masters`: a format, and a blank before each side.
 fn has_masters(least: usize) -> String {
     "% ".repeat(least) + "%"
+}
+
+/// The variants that come after the one of this blob and name (both empty for all), by both, at most `limit`.
+/// A variant need not be there either.
+pub async fn variants(
+    conn: &mut Conn,
+    (blob, name): (&str, &str),
+    limit: i64,
+) -> Result<Vec<variants::Name>, DbError> {
+    let rows = all!(
+        conn,
+        (String, String),
+        "SELECT blob_key, name FROM variants WHERE (blob_key, name) > ($1, $2) ORDER BY blob_key, name LIMIT $3",
+        blob,
+        name,
+        limit
+    )?;
+    variants::read(&rows)
+}
+
+/// Whether there is such a variant, in whatever state.
+pub async fn is_variant(conn: &mut Conn, blob: &BlobKey, name: &VariantName) -> Result<bool, DbError> {
+    let sql = "SELECT name FROM variants WHERE blob_key = $1 AND name = $2";
+    Ok(optional!(conn, (String,), sql, blob.as_str(), name.as_str())?.is_some())
 }
 
 /// The keys of uploads under way that come after `after`, likewise.

@@ -137,7 +137,7 @@ impl Store {
 fn check_grantable(object: &Object) -> Result<(), StoreError> {
     match object {
         Object::Incoming { .. } => Ok(()),
-        Object::Raw { .. } | Object::Original { .. } | Object::Master { .. } => {
+        Object::Raw { .. } | Object::Original { .. } | Object::Master { .. } | Object::Variant { .. } => {
             Err(unsignable("clients write under incoming/ alone"))
         }
     }

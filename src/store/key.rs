@@ -1,7 +1,7 @@
 //! Names in the bucket: every object's key, content type and cache control.
 
 use crate::{
-    id::BlobKey,
+    id::{BlobKey, VariantName},
     render::{Format, Masters, Rung},
 };
 
@@ -39,6 +39,16 @@ pub enum Object {
         /// What it was encoded as.
         content_type: &'static str,
     },
+    /// `variants/…`: a rendition that was asked for. It can be made again at any
+    /// time, so it may be absent.
+    Variant {
+        /// Names the blob that it shows.
+        key: BlobKey,
+        /// Which rendition of it.
+        name: VariantName,
+        /// What it was encoded as.
+        content_type: &'static str,
+    },
     /// `incoming/…`: bytes that nobody has verified, sent straight to the bucket
     /// by a client, or a piece of a resumable upload. Never served: ingest
     /// reads them, and publishes under another key.
@@ -68,6 +78,11 @@ impl Object {
         Self::Master { key: key.clone(), rung, content_type: format.content_type() }
     }
 
+    /// One of its renditions.
+    pub fn variant(key: &BlobKey, name: &VariantName, format: Format) -> Self {
+        Self::Variant { key: key.clone(), name: name.clone(), content_type: format.content_type() }
+    }
+
     /// What a client is to send, or has sent in part.
     pub fn incoming(key: &BlobKey, content_type: &'static str) -> Self {
         Self::Incoming { key: key.clone(), content_type }
@@ -78,7 +93,7 @@ impl Object {
         [Self::raw(key, content_type), Self::original(key, content_type)]
     }
 
-    /// Everything that is stored of one upload.
+    /// Everything that is stored of one upload, but for its variants, which the ledger lists.
     pub fn all_of(key: &BlobKey, content_type: &'static str, masters: &Masters) -> Vec<Self> {
         let masters = masters.rungs().map(|rung| Self::master(key, rung, masters.format()));
         Self::published(key, content_type).into_iter().chain(masters).collect()
@@ -95,6 +110,7 @@ impl Object {
             Self::Raw { content_type, .. }
             | Self::Original { content_type, .. }
             | Self::Master { content_type, .. }
+            | Self::Variant { content_type, .. }
             | Self::Incoming { content_type, .. } => content_type,
         }
     }
@@ -106,9 +122,11 @@ impl Object {
     /// to get right, on bytes that live until they are ingested.
     pub fn cache_control(&self) -> &'static str {
         match self {
-            Self::Raw { .. } | Self::Original { .. } | Self::Master { .. } | Self::Incoming { .. } => {
-                "private, no-store"
-            }
+            Self::Raw { .. }
+            | Self::Original { .. }
+            | Self::Master { .. }
+            | Self::Variant { .. }
+            | Self::Incoming { .. } => "private, no-store",
         }
     }
 }
@@ -127,8 +145,9 @@ impl Named for Object {
             Self::Original { key, .. } => (Kind::Original, key),
             Self::Master { key, rung, .. } => (Kind::Master(*rung), key),
             Self::Incoming { key, .. } => (Kind::Incoming, key),
+            Self::Variant { key, name, .. } => return ObjectName::of_variant(key.clone(), name.clone()),
         };
-        ObjectName { kind, key: key.clone() }
+        ObjectName::of(kind, key.clone())
     }
 }
 
@@ -147,18 +166,21 @@ pub enum Kind {
     Original,
     /// See [`Object::Master`].
     Master(Rung),
+    /// See [`Object::Variant`].
+    Variant,
     /// See [`Object::Incoming`].
     Incoming,
 }
 
 impl Kind {
     /// Every kind, for whoever walks the whole bucket.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Raw,
         Self::Original,
         Self::Master(Rung::First),
         Self::Master(Rung::Second),
         Self::Master(Rung::Third),
+        Self::Variant,
         Self::Incoming,
     ];
 
@@ -170,6 +192,7 @@ impl Kind {
             Self::Master(Rung::First) => "masters/1/",
             Self::Master(Rung::Second) => "masters/2/",
             Self::Master(Rung::Third) => "masters/3/",
+            Self::Variant => "variants/",
             Self::Incoming => "incoming/",
         }
     }
@@ -182,20 +205,37 @@ pub struct ObjectName {
     pub kind: Kind,
     /// Names the blob, the upload, or the piece of one.
     pub key: BlobKey,
+    /// Which of the blob's variants; of that kind alone.
+    pub variant: Option<VariantName>,
 }
 
 impl ObjectName {
+    /// The name of an object that is no variant.
+    pub fn of(kind: Kind, key: BlobKey) -> Self {
+        Self { kind, key, variant: None }
+    }
+
+    /// The name of a variant of a blob.
+    pub fn of_variant(key: BlobKey, name: VariantName) -> Self {
+        Self { kind: Kind::Variant, key, variant: Some(name) }
+    }
+
     /// Reads a key that a listing showed; `None` for one that is not ours.
     pub fn parse(key: &str) -> Option<Self> {
         Kind::ALL.into_iter().find_map(|kind| {
             let rest = key.strip_prefix(kind.prefix())?;
-            Some(Self { kind, key: BlobKey::parse(rest)? })
+            if kind != Kind::Variant {
+                return Some(Self::of(kind, BlobKey::parse(rest)?));
+            }
+            let (blob, name) = rest.split_once('/')?;
+            Some(Self::of_variant(BlobKey::parse(blob)?, VariantName::parse(name)?))
         })
     }
 
     /// The full key in the bucket.
     pub fn key(&self) -> String {
-        format!("{}{}", self.kind.prefix(), self.key)
+        let blob = format!("{}{}", self.kind.prefix(), self.key);
+        self.variant.as_ref().map_or_else(|| blob.clone(), |name| format!("{blob}/{name}"))
     }
 }
 
@@ -209,6 +249,7 @@ mod tests {
         let key = BlobKey::parse(BLOB).unwrap();
         let masters = Masters::parse("png 2048 1024 512").unwrap();
         let mut all = Object::all_of(&key, "image/png", &masters);
+        all.push(Object::variant(&key, &VariantName::of("width=1"), Format::Png));
         all.push(Object::incoming(&key, "image/png"));
         all
     }
@@ -216,8 +257,15 @@ mod tests {
     #[test]
     fn kinds_never_share_a_key() {
         let keys: Vec<String> = one_of_each().iter().map(Object::key).collect();
-        let prefixes = ["raw/", "originals/", "masters/1/", "masters/2/", "masters/3/", "incoming/"];
-        assert_eq!(keys, prefixes.map(|prefix| format!("{prefix}{BLOB}")));
+        let prefixes =
+            ["raw/", "originals/", "masters/1/", "masters/2/", "masters/3/", "variants/", "incoming/"];
+        for (key, prefix) in keys.iter().zip(prefixes) {
+            let whose = format!("{prefix}{BLOB}");
+            let own = key.strip_prefix(&whose).unwrap();
+            let name = VariantName::of("width=1");
+            assert_eq!(own, if prefix == "variants/" { format!("/{name}") } else { String::new() });
+        }
+        assert_eq!(keys.len(), prefixes.len());
         for object in one_of_each() {
             assert_eq!(object.content_type(), "image/png");
             assert_eq!(object.cache_control(), "private, no-store");
@@ -237,5 +285,12 @@ mod tests {
         }
         assert_eq!(ObjectName::parse(&format!("raw/{BLOB}0")), None);
         assert_eq!(ObjectName::parse(&format!("raw//{BLOB}")), None);
+        let name = VariantName::of("width=1");
+        for foreign in
+            [BLOB.to_owned(), format!("{BLOB}/"), format!("{BLOB}/{name}/"), format!("{name}/{BLOB}")]
+        {
+            assert_eq!(ObjectName::parse(&format!("variants/{foreign}")), None, "{foreign}");
+        }
+        assert_eq!(ObjectName::parse(&format!("raw/{BLOB}/{name}")), None);
     }
 }

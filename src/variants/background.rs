@@ -24,6 +24,12 @@ const REST: Duration = Duration::from_mins(10);
 /// How many such renditions are remembered.
 const MAX_RESTING: u64 = 10_000;
 
+/// How long it is remembered that the bucket has no better rendition, so that not everybody who gets another
+/// one meanwhile asks.
+const ABSENT: Duration = Duration::from_secs(10);
+/// Of how many renditions that is remembered.
+const MAX_ABSENT: u64 = 10_000;
+
 /// Whether an answer is the one that its URL stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
@@ -41,6 +47,8 @@ pub(super) struct Background {
     under_way: Arc<Mutex<HashSet<Key>>>,
     /// What was made or failed a short while ago.
     resting: Cache<Key, ()>,
+    /// What was looked for in the bucket a moment ago, and is not there; or is being looked for.
+    absent: Cache<Key, Option<Arc<Variant>>>,
     metrics: Metrics,
 }
 
@@ -48,7 +56,8 @@ impl Background {
     /// Without a gate, nothing is ever made.
     pub(super) fn new(gate: Option<Gate>, metrics: Metrics) -> Self {
         let resting = Cache::builder().max_capacity(MAX_RESTING).time_to_live(REST).build();
-        Self { gate, under_way: Arc::default(), resting, metrics }
+        let absent = Cache::builder().max_capacity(MAX_ABSENT).time_to_live(ABSENT).build();
+        Self { gate, under_way: Arc::default(), resting, absent, metrics }
     }
 
     /// True for the first who says so, until he is done.
@@ -62,8 +71,8 @@ impl Background {
 }
 
 impl Variants {
-    /// The best rendition if it is at hand; else another one at once, and the best is made in the
-    /// background for those who ask later.
+    /// The best rendition if it is at hand, in memory or in the bucket; else another one at once, and the
+    /// best is made in the background for those who ask later.
     pub async fn get_best(
         &self,
         permit: &Permit,
@@ -75,11 +84,37 @@ impl Variants {
         if let Some(variant) = self.cache.get(&key).await {
             return Ok((variant, Tier::Memory, Freshness::Settled));
         }
-        // What is made behind the answer is made on the workers, too.
+        // What is read, and what is made behind the answer, is for the workers.
         wait.begin().await;
+        if let Some((variant, tier)) = Box::pin(self.stored(permit, &key)).await {
+            return Ok((variant, tier, Freshness::Settled));
+        }
         let (variant, tier) = self.get(permit, interim, wait).await?;
         // Only now, so that it does not compete with this request's own render.
         Ok((variant, tier, self.make_behind(permit, key)))
+    }
+
+    /// A rendition out of the bucket, which all who ask meanwhile look for once. Not in its own flight: who
+    /// asks for it by name waits there for a render, and not for this to find nothing.
+    async fn stored(&self, permit: &Permit, key: &Key) -> Option<(Arc<Variant>, Tier)> {
+        let What::Rendered(plan) = &key.1 else { return None };
+        let Background { absent, .. } = &self.background;
+        let looking = async {
+            let found = self.source.stored(&Original::of(permit), plan).await.map(Arc::new);
+            if let Some(variant) = &found {
+                self.cache.insert(key.clone(), Arc::clone(variant)).await;
+            }
+            found
+        };
+        let entry = absent.entry_by_ref(key).or_insert_with(looking).await;
+        let tier = if entry.is_fresh() { Tier::Bucket } else { Tier::Memory };
+        let variant = entry.into_value()?;
+        if tier == Tier::Memory {
+            self.source.metrics.coalesced();
+        }
+        // From here on memory has it, and alone.
+        absent.invalidate(key).await;
+        Some((variant, tier))
     }
 
     /// Sees to it that a rendition is made, unless it has been lately or is being made already.
@@ -110,7 +145,7 @@ impl Variants {
         // Who waits for a render goes first.
         self.source.renders.quiet().await;
         let fill = async {
-            let (variant, _) = Box::pin(self.source.make(original, key.1.clone(), Some(pass))).await?;
+            let (variant, _) = Box::pin(self.source.bring(original, key.1.clone(), Some(pass))).await?;
             Ok::<_, VariantError>(Arc::new(variant))
         };
         let Err(error) = self.cache.try_get_with(key.clone(), fill).await else { return Behind::Made };

@@ -15,6 +15,7 @@ use crate::{
     clock,
     db::{Db, DbError, blobs},
     id::BlobKey,
+    metrics::Read,
     render::{Masters, Rung, cost, master},
     store::{Object, StoreError},
 };
@@ -46,7 +47,7 @@ impl Source {
         let Original { blob, masters, .. } = original;
         let object = Object::master(blob, rung, masters.format());
         let fetching = self.fetches.enter().await?;
-        match self.store.get(&object, self.max_original_bytes).await {
+        match self.read(Read::Master, &object).await {
             Err(StoreError::Missing { .. }) => drop(fetching),
             found => return Ok(found?),
         }

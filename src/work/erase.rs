@@ -30,8 +30,9 @@ impl Sweeper {
     }
 
     /// Goes on with one erasure as far as it can now. Bytes that were on their way into the bucket when
-    /// the user was erased are waited for: the time of their blob, or chunk, has to run out first.
-    pub async fn erase_user(&self, erasure: &ErasureRow, now_micros: i64) -> Result<(), SweepError> {
+    /// the user was erased are waited for: the time of their blob, chunk or variant has to run out first.
+    /// Whether it is done.
+    pub async fn erase_user(&self, erasure: &ErasureRow, now_micros: i64) -> Result<bool, SweepError> {
         let user = &erasure.user;
         // What he said goes first: it is the quickest.
         let mut tx = self.db.begin().await?;
@@ -67,6 +68,6 @@ impl Sweeper {
             erasures::finish(&mut tx, erasure.id, now_micros).await?;
             tx.commit().await?;
         }
-        Ok(())
+        Ok(!is_left)
     }
 }

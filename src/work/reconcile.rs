@@ -20,7 +20,8 @@
 //! that. It also exceeds the time that any upload may go on without a sign of progress.
 //!
 //! Any number of these may run, beside any number of servers, and be killed anywhere: what is deleted
-//! has no row and never gets one, since keys are random and never used twice.
+//! has no row and never gets one, since keys are random and never used twice. But for variants, whose names
+//! say what they are: one that is written in that very moment may be lost, and is made again.
 
 mod merge;
 mod report;
@@ -42,6 +43,7 @@ use crate::{
         Db, DbError,
         survey::{self, KnownKey},
     },
+    id::VariantName,
     store::{Kind, Listed, ObjectName, Store, StoreError},
 };
 
@@ -108,6 +110,8 @@ struct Rows {
     /// The kinds still to come, the last one first.
     kinds: Vec<Kind>,
     after: String,
+    /// Which variant of that blob.
+    after_variant: String,
 }
 
 impl Reconciler {
@@ -169,28 +173,41 @@ impl Rows {
     fn new() -> Self {
         let mut kinds = Kind::ALL.to_vec();
         kinds.sort_by(|a, b| b.prefix().cmp(a.prefix()));
-        Self { kinds, after: String::new() }
+        Self { kinds, after: String::new(), after_variant: String::new() }
     }
 
     /// The next rows; the last, once no kinds are left.
     async fn next_page(&mut self, db: &Db, limit: u16) -> Result<Vec<Row>, DbError> {
         let Some(&kind) = self.kinds.last() else { return Ok(Vec::new()) };
         let conn = &mut db.read().await?;
-        let known = match kind {
-            Kind::Raw | Kind::Original => survey::blobs(conn, &self.after, limit.into()).await?,
-            Kind::Master(rung) => {
-                survey::with_masters(conn, &self.after, rung as usize + 1, limit.into()).await?
+        let of_kind = |KnownKey { key, live }| Row { name: ObjectName::of(kind, key), live };
+        let rows: Vec<Row> = match kind {
+            Kind::Raw | Kind::Original => {
+                survey::blobs(conn, &self.after, limit.into()).await?.into_iter().map(of_kind).collect()
             }
-            Kind::Incoming => survey::incoming(conn, &self.after, limit.into()).await?,
+            Kind::Master(rung) => {
+                let known = survey::with_masters(conn, &self.after, rung as usize + 1, limit.into()).await?;
+                known.into_iter().map(of_kind).collect()
+            }
+            Kind::Variant => {
+                let after = (&*self.after, &*self.after_variant);
+                let known = survey::variants(conn, after, limit.into()).await?;
+                let row = |(key, name)| Row { name: ObjectName::of_variant(key, name), live: false };
+                known.into_iter().map(row).collect()
+            }
+            Kind::Incoming => {
+                survey::incoming(conn, &self.after, limit.into()).await?.into_iter().map(of_kind).collect()
+            }
         };
-        if known.len() < limit.into() {
+        if rows.len() < limit.into() {
             self.kinds.pop();
             self.after.clear();
-        } else if let Some(last) = known.last() {
-            last.key.as_str().clone_into(&mut self.after);
+            self.after_variant.clear();
+        } else if let Some(Row { name, .. }) = rows.last() {
+            name.key.as_str().clone_into(&mut self.after);
+            name.variant.as_ref().map_or("", VariantName::as_str).clone_into(&mut self.after_variant);
         }
-        let row = |KnownKey { key, live }| Row { name: ObjectName { kind, key }, live };
-        Ok(known.into_iter().map(row).collect())
+        Ok(rows)
     }
 }
 
@@ -279,6 +296,10 @@ impl Reconciler {
         match name.kind {
             Kind::Raw | Kind::Original => survey::is_blob(conn, &name.key).await,
             Kind::Master(rung) => survey::has_master(conn, &name.key, rung as usize + 1).await,
+            Kind::Variant => match &name.variant {
+                Some(variant) => survey::is_variant(conn, &name.key, variant).await,
+                None => Ok(false),
+            },
             Kind::Incoming => survey::is_incoming(conn, &name.key).await,
         }
     }

@@ -12,11 +12,14 @@ use crate::{
     access::State,
     clock,
     db::{
-        Db, DbError, blobs, chunks, erasures, idempotency, images, rules,
+        Db, DbError,
+        blobs::{self, StoredBlob},
+        chunks, erasures, idempotency, images, rules,
         uploads::{self, Landing, UploadRow},
+        variants,
     },
     id::{BlobKey, ImageId},
-    store::{Kind, Object, ObjectName, Store, StoreError},
+    store::{Kind, Named, Object, ObjectName, Store, StoreError},
     variants::Variants,
 };
 
@@ -24,8 +27,8 @@ use crate::{
 const BATCH: i64 = 100;
 /// How many scans one sweep makes of each kind; what is left waits for the next.
 const MAX_BATCHES: usize = 100;
-/// How many chunks of one upload are removed at once, while a client waits.
-const CHUNKS_AT_ONCE: usize = 8;
+/// How many objects of one kind are removed at once.
+const AT_ONCE: usize = 8;
 /// How many idempotency keys one transaction takes out.
 const KEYS_BATCH: i64 = 1000;
 /// How many rows of each kind one sweep passes by, because they could not be removed.
@@ -54,6 +57,8 @@ pub struct Swept {
     pub cleared_uploads: u64,
     /// Pieces of resumable uploads that are over, removed with their objects.
     pub removed_chunks: u64,
+    /// Variants that were kept for as long as they are, removed with their objects.
+    pub removed_variants: u64,
     /// Blobs that nothing used any more, removed with their objects.
     pub removed_blobs: u64,
     /// Idempotency keys whose answers, or whose abandoned claims, were over.
@@ -71,6 +76,8 @@ pub struct Due {
     pub uploads: i64,
     /// Pieces of resumable uploads that are over, or were never finished.
     pub chunks: i64,
+    /// Variants that were kept for as long as they are, or were never finished.
+    pub variants: i64,
     /// Blobs that are to be looked at; those that nothing uses go.
     pub blobs: i64,
     /// Idempotency keys whose answers, or whose abandoned claims, are over.
@@ -125,6 +132,8 @@ impl Sweeper {
         self.chunks(now_micros, &mut swept).await?;
         self.uploads(now_micros, &mut swept).await?;
         self.blobs(now_micros, &mut swept).await?;
+        // Last: of what went with its blob there is none left, and nobody waits for the rest.
+        self.variants(now_micros, &mut swept).await?;
         Ok(swept)
     }
 
@@ -136,6 +145,7 @@ impl Sweeper {
             images: images::count_due(conn, now_micros).await?,
             uploads: uploads::count_due(conn, clock::before(now_micros, UPLOAD_SLACK_SECS)).await?,
             chunks: chunks::count_due(conn, now_micros).await?,
+            variants: variants::count_due(conn, now_micros).await?,
             blobs: blobs::count_due(conn, now_micros).await?,
             keys: idempotency::count_due(conn, now_micros).await?,
             erasures: erasures::count_running(conn).await?,
@@ -148,23 +158,83 @@ impl Sweeper {
         let dying = blobs::release(&mut tx, key, now_micros).await?;
         tx.commit().await?;
         let Some(blob) = dying else { return Ok(false) };
-        let objects = Object::all_of(&blob.key, blob.format.content_type(), &blob.masters);
-        self.store.delete(&objects).await?;
-        let mut gone = 0;
-        for object in &objects {
-            // A bucket that says it deleted something is asked whether it did.
-            gone += i64::from(self.store.head(object).await?.is_none());
+        if !self.sweep_variants_of(&blob).await? {
+            return Ok(false);
         }
-        if usize::try_from(gone).unwrap_or_default() < objects.len() {
-            // The row stays, so that the objects are not forgotten.
-            return Err(SweepError::StillThere(blob.key));
+        let objects = Object::all_of(&blob.key, blob.format.content_type(), &blob.masters);
+        for object in &objects {
+            self.remove(object, &blob.key).await?;
         }
         let mut tx = self.db.begin().await?;
         if blobs::forget(&mut tx, &blob.key).await? {
+            let gone = i64::try_from(objects.len()).unwrap_or(i64::MAX);
             erasures::add_verified(&mut tx, &blob.owner, gone).await?;
         }
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Removes the variants of a dying blob, which gets no others. False when there are more of them than
+    /// one sweep takes on.
+    async fn sweep_variants_of(&self, blob: &StoredBlob) -> Result<bool, SweepError> {
+        for _ in 0..MAX_BATCHES {
+            let batch = variants::of_blob(&mut self.db.read().await?, &blob.key, BATCH).await?;
+            if batch.is_empty() {
+                return Ok(true);
+            }
+            let removing = stream::iter(batch).map(async |variant| {
+                self.remove(&variant_object(&variant), &blob.key).await?;
+                let mut tx = self.db.begin().await?;
+                if variants::forget_with_blob(&mut tx, &variant).await? {
+                    erasures::add_verified(&mut tx, &blob.owner, 1).await?;
+                }
+                tx.commit().await?;
+                Ok::<_, SweepError>(())
+            });
+            removing.buffer_unordered(AT_ONCE).try_for_each(async |()| Ok(())).await?;
+        }
+        Ok(false)
+    }
+
+    /// Deletes an object of a blob. A bucket that says it deleted something is asked whether it did: if
+    /// not, the row stays, so that the object is not forgotten.
+    async fn remove(&self, object: &impl Named, blob: &BlobKey) -> Result<(), SweepError> {
+        self.store.delete(&[object.name()]).await?;
+        if self.store.head(object).await?.is_some() {
+            return Err(SweepError::StillThere(blob.clone()));
+        }
+        Ok(())
+    }
+
+    async fn variants(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
+        let mut passed = Passed::default();
+        for _ in 0..MAX_BATCHES {
+            let due = variants::due(&mut self.db.read().await?, now_micros, passed.limit()).await?;
+            let due = passed.without(due, |variant| variant);
+            if due.is_empty() || passed.is_full() {
+                break;
+            }
+            let sweeping = stream::iter(due).map(async |variant| {
+                let done = self.sweep_variant(&variant, now_micros).await;
+                (variant, done)
+            });
+            for (variant, done) in sweeping.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await {
+                swept.removed_variants += u64::from(matches!(done, Ok(true)));
+                passed.note(variant, done, swept);
+            }
+            self.go_on(&mut passed).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes one variant that is over. Whoever writes it anew meanwhile may lose it, and nothing else:
+    /// the row is his then, and stays.
+    async fn sweep_variant(&self, variant: &variants::Name, now_micros: i64) -> Result<bool, SweepError> {
+        self.store.delete(&[variant_object(variant)]).await?;
+        let mut tx = self.db.begin().await?;
+        let done = variants::forget_due(&mut tx, variant, now_micros).await?;
+        tx.commit().await?;
+        Ok(done)
     }
 
     async fn images(&self, now_micros: i64, swept: &mut Swept) -> Result<(), SweepError> {
@@ -263,7 +333,7 @@ impl Sweeper {
             Landing::Chunks { .. } => {
                 let due = chunks::due_of(&mut self.db.read().await?, upload.image, now_micros).await?;
                 let sweeping = stream::iter(due).map(async |key| self.sweep_chunk(&key, now_micros).await);
-                sweeping.buffer_unordered(CHUNKS_AT_ONCE).try_for_each(async |_| Ok(())).await?;
+                sweeping.buffer_unordered(AT_ONCE).try_for_each(async |_| Ok(())).await?;
             }
         }
         Ok(())
@@ -348,7 +418,11 @@ impl Sweeper {
 }
 
 fn incoming_object(key: &BlobKey) -> ObjectName {
-    ObjectName { kind: Kind::Incoming, key: key.clone() }
+    ObjectName::of(Kind::Incoming, key.clone())
+}
+
+fn variant_object((blob, name): &variants::Name) -> ObjectName {
+    ObjectName::of_variant(blob.clone(), name.clone())
 }
 
 /// What one sweep could not remove of one kind: it is still due, and must keep nothing behind it waiting.

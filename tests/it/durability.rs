@@ -119,7 +119,7 @@ impl Person {
     async fn act(&mut self, app: &TestApp, random: &mut StdRng) -> Result<(), CutOff> {
         // Few pictures, so that one user often uploads the same again.
         let photo = jpeg(160, 120, random.random_range(0..24));
-        match random.random_range(0..200) {
+        match random.random_range(0..220) {
             0..35 => self.upload(app, photo).await,
             35..60 => self.upload_resumable(app, photo, random).await,
             60..90 => self.upload_presigned(app, photo, random.random()).await,
@@ -127,7 +127,8 @@ impl Person {
             120..150 => self.attach(app, random).await,
             150..174 => self.delete_image(app, random).await,
             174..199 => self.delete_post(app, random).await,
-            _ => self.erase(app).await,
+            199 => self.erase(app).await,
+            _ => self.look(app, random).await,
         }
     }
 
@@ -198,6 +199,14 @@ impl Person {
         let post = json!({"text": "", "visibility": "followers", "images": [self.images[image].id]});
         let post = send(self.request(app, "POST", "/v1/posts").json(&post), 201).await?.json();
         self.posts.push(id(&post));
+        Ok(())
+    }
+
+    /// Has a variant rendered, which is written into the bucket behind the answer.
+    async fn look(&self, app: &TestApp, random: &mut StdRng) -> Result<(), CutOff> {
+        let Some(image) = self.any_kept(random) else { return Ok(()) };
+        let path = format!("/i/{}/width={}", self.images[image].id, random.random_range(20..100));
+        send(self.request(app, "GET", &path), 200).await?;
         Ok(())
     }
 
@@ -327,6 +336,10 @@ async fn what_was_acknowledged_survives_and_nothing_is_left_behind() {
     assert!(cut_off > kills / 2, "hardly anything was under way at the kills");
     assert!(counts["images acknowledged, whole"] > kills, "too few to mean anything");
 
+    // What is being written has two hours' time below, which the clock of the test does not give it.
+    app.signal("TERM");
+    assert_eq!(app.wait(), Some(0));
+    let app = app.restart();
     let later = clock::now_micros() + TWO_HOURS_MICROS;
     let swept = sweeper(&app).await.sweep(later).await.unwrap();
     println!("one sweep, two hours later: {swept:?}");
@@ -356,7 +369,8 @@ async fn sweeper(app: &TestApp) -> Sweeper {
 async fn rows(app: &TestApp) -> BTreeSet<String> {
     let keys = "SELECT 'raw/' || key FROM blobs UNION SELECT 'originals/' || key FROM blobs
                 UNION SELECT 'incoming/' || incoming_key FROM uploads WHERE incoming_key IS NOT NULL
-                UNION SELECT 'incoming/' || key FROM upload_chunks";
+                UNION SELECT 'incoming/' || key FROM upload_chunks
+                UNION SELECT 'variants/' || blob_key || '/' || name FROM variants";
     let broken = "SELECT i.id FROM images i LEFT JOIN blobs b ON b.key = i.blob_key AND b.state = 'live'
                   WHERE i.state = 'ready' AND b.key IS NULL";
     assert_eq!(app.texts(broken).await, [""; 0], "images without bytes");

@@ -27,6 +27,7 @@ mod serve;
 mod sharing;
 mod support;
 mod sweep;
+mod tiers;
 mod tus;
 mod tus_client;
 mod two_nodes;

@@ -73,7 +73,8 @@ async fn when_masters_are_made_changes_no_byte() {
 
 #[tokio::test]
 async fn a_master_that_was_lost_is_made_again() {
-    let app = TestApp::start_with(&[("PINHOLE_CACHE__MEMORY_BYTES", "0")]);
+    let app =
+        TestApp::start_with(&[("PINHOLE_CACHE__MEMORY_BYTES", "0"), ("PINHOLE_CACHE__BUCKET_TTL_SECS", "0")]);
     let image = app.upload("alice", jpeg(1700, 1200, 5)).await;
     let (before, _) = shown(&app, &image, "width=300").await;
     let (kept, store) = (masters(&app).await, app.store());

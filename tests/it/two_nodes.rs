@@ -84,6 +84,31 @@ async fn what_one_node_takes_away_the_other_refuses_at_once() {
 
 #[tokio::test]
 #[ignore = "it needs tests/with-postgres"]
+async fn what_one_node_rendered_the_other_does_not() {
+    let one = TestApp::start();
+    let other = one.beside(&[]);
+    let image = one.upload("alice", jpeg(900, 600, 3)).await;
+    let path = format!("/i/{image}/w=300");
+    let rendered = one.get(&path).user("alice").await.send().await.expect(200);
+    let began = Instant::now();
+    while one.number("SELECT COUNT(*) FROM variants WHERE landed").await < 1 {
+        assert!(began.elapsed() < PATIENCE, "it is never written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let found = other.get(&path).user("alice").await.send().await.expect(200);
+    assert!(found.header("server-timing").contains("cache;desc=bucket"), "{:?}", found.headers);
+    assert_eq!((&found.body, found.etag()), (&rendered.body, rendered.etag()));
+    // Both render what neither has, and one of them writes it.
+    let path = format!("/i/{image}/w=310");
+    let (a, b) = (one.get(&path).user("alice").await, other.get(&path).user("alice").await);
+    let (a, b) = tokio::join!(a.send(), b.send());
+    assert_eq!(a.expect(200).body, b.expect(200).body);
+    one.request("DELETE", &format!("/v1/images/{image}")).user("alice").await.send().await.expect(204);
+    until_answered(&other, Some("alice"), &path, 404).await;
+}
+
+#[tokio::test]
+#[ignore = "it needs tests/with-postgres"]
 async fn nothing_is_shown_for_longer_when_nobody_tells_of_it() {
     let one = TestApp::start();
     // Whoever notifies does nothing, and nobody notices.

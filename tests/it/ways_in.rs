@@ -400,7 +400,9 @@ async fn an_erased_user_leaves_nothing() {
     let other = format!("/v1/erasures/{}", crate::support::NEVER_THERE);
     app.get(&other).user("alice").await.send().await.expect_problem(401, "unauthenticated");
     app.get(&other).user("bob").await.send().await.expect_problem(404, "not_found");
-    assert_eq!(objects(&app).await, before + 2, "bob's own copy is all there is");
+    // Besides what was rendered of it a moment ago.
+    let left = app.objects().await.into_iter().filter(|key| !key.starts_with("variants/")).count();
+    assert_eq!(left, before + 2, "bob's own copy is all there is");
     app.get(&format!("/i/{bobs}/raw")).user("bob").await.send().await.expect(200);
     app.get(&format!("/v1/posts/{post}")).send().await.expect(404);
 

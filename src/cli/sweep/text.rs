@@ -22,12 +22,13 @@ impl Display for Text<'_> {
         match swept {
             Some(swept) => writeln!(
                 f,
-                "swept: {} images, {} unfinished uploads, {} upload places, {} upload pieces, {} blobs, {} keys; \
-                 {} failed",
+                "swept: {} images, {} unfinished uploads, {} upload places, {} upload pieces, {} variants, {} blobs, \
+                 {} keys; {} failed",
                 swept.expired_images,
                 swept.abandoned_uploads,
                 swept.cleared_uploads,
                 swept.removed_chunks,
+                swept.removed_variants,
                 swept.removed_blobs,
                 swept.forgotten_keys,
                 swept.failed
@@ -53,11 +54,11 @@ impl Display for Text<'_> {
 }
 
 fn write_due(f: &mut Formatter<'_>, what: &str, due: &Due) -> fmt::Result {
-    let Due { images, uploads, chunks, blobs, keys, erasures } = due;
+    let Due { images, uploads, chunks, variants, blobs, keys, erasures } = due;
     writeln!(
         f,
-        "{what}: {images} images, {uploads} uploads, {chunks} upload pieces, {blobs} blobs, {keys} keys, \
-         {erasures} erasures"
+        "{what}: {images} images, {uploads} uploads, {chunks} upload pieces, {variants} variants, \
+         {blobs} blobs, {keys} keys, {erasures} erasures"
     )
 }
 

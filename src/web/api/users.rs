@@ -1,5 +1,7 @@
 //! `/v1/users` and `/v1/erasures`: a user leaves, and a receipt says what is gone.
 
+use std::time::Duration;
+
 use http::{StatusCode, header};
 use serde::Serialize;
 
@@ -14,6 +16,11 @@ use crate::{
     id::{ErasureId, UserId},
     identity::Caller,
 };
+
+/// How often an erasure is tried before it is left to the sweeper, and how long it waits in between: what
+/// was on its way into the bucket is there by then.
+const ERASE_TRIES: usize = 4;
+const ERASE_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Serialize)]
 struct Receipt {
@@ -67,8 +74,15 @@ pub(in crate::web) async fn erase(cx: &Context<'_>, user: &str) -> Answer {
     if !row.done {
         let (sweeper, row) = (cx.app.sweeper.clone(), row.clone());
         tokio::spawn(async move {
-            if let Err(error) = sweeper.erase_user(&row, clock::now_micros()).await {
-                tracing::warn!("the erasure goes on with the next sweep: {error}");
+            for _ in 0..ERASE_TRIES {
+                match sweeper.erase_user(&row, clock::now_micros()).await {
+                    Ok(true) => break,
+                    Ok(false) => tokio::time::sleep(ERASE_PAUSE).await,
+                    Err(error) => {
+                        tracing::warn!("the erasure goes on with the next sweep: {error}");
+                        break;
+                    }
+                }
             }
         });
     }

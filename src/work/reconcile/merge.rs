@@ -144,10 +144,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{id::BlobKey, store::Kind};
+    use crate::{
+        id::{BlobKey, VariantName},
+        store::Kind,
+    };
 
     fn name(kind: usize, n: u8) -> ObjectName {
-        ObjectName { kind: Kind::ALL[kind], key: BlobKey::parse(&format!("{n:040x}")).unwrap() }
+        let (kind, key) = (Kind::ALL[kind], BlobKey::parse(&format!("{n:040x}")).unwrap());
+        let variant = (kind == Kind::Variant).then(|| VariantName::of("width=1"));
+        ObjectName { kind, key, variant }
     }
 
     fn listed(key: &str) -> Listed {

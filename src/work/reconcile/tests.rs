@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use self::bench::{Bench, Has};
 use super::*;
 use crate::{
-    id::{BlobKey, UserId},
+    id::{BlobKey, UserId, VariantName},
     store::tests::{bucket, plant},
 };
 
@@ -17,7 +17,8 @@ const DAY_SECS: u64 = 24 * 60 * 60;
 const MEND: Mode = Mode::Mend { force: 0 };
 
 fn full(kind: Kind, key: &BlobKey) -> String {
-    ObjectName { kind, key: key.clone() }.key()
+    let variant = (kind == Kind::Variant).then(|| VariantName::of("width=1"));
+    ObjectName { kind, key: key.clone(), variant }.key()
 }
 
 fn keys(findings: &Findings<ListedObject>) -> BTreeSet<String> {
@@ -39,7 +40,10 @@ fn tally(objects: u64) -> Tally {
 #[tokio::test]
 async fn what_has_its_row_is_left_and_what_has_none_goes_when_it_is_old() {
     for bench in Bench::all().await {
-        bench.live(&alice(), Has::Both).await;
+        let (key, _) = bench.live(&alice(), Has::Both).await;
+        for (options, in_bucket) in [("width=1", true), ("width=2", true), ("width=3", false)] {
+            bench.variant(&key, options, in_bucket).await;
+        }
         bench.live(&bob(), Has::Both).await;
         for has in [Has::Both, Has::RawAlone, Has::Nothing] {
             bench.writing(&alice(), has).await;
@@ -61,7 +65,7 @@ async fn what_has_its_row_is_left_and_what_has_none_goes_when_it_is_old() {
         let report = bench.reconcile(MEND).await;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(keys(&report.found.orphans), orphans);
-        for (kind, matched) in report.found.kinds.iter().zip([4, 3, 0, 0, 0, 3]) {
+        for (kind, matched) in report.found.kinds.iter().zip([4, 3, 0, 0, 0, 2, 3]) {
             assert_eq!(
                 (kind.matched, kind.deleted, kind.young),
                 (tally(matched), tally(1), tally(0)),
@@ -132,7 +136,7 @@ async fn a_lost_object_is_reported_with_whose_it_was_and_nothing_is_deleted_for_
             assert_eq!(report.found.missing_objects.listed, expected);
             assert_eq!(
                 report.found.kinds.iter().map(|kind| kind.missing).collect::<Vec<_>>(),
-                [1, 1, 0, 0, 0, 0]
+                [1, 1, 0, 0, 0, 0, 0]
             );
             assert_eq!((bench.rows().await, bench.objects().await), (rows.clone(), objects.clone()));
         }
@@ -302,7 +306,7 @@ async fn an_object_that_came_or_went_since_its_page_was_listed_is_not_missing() 
     // A walk that has listed the bucket before anything was there, and read the rows when all were live.
     let mut walk = bench.walk();
     for key in [came, went, lost.clone()] {
-        walk.unfound(&Row { name: ObjectName { kind: Kind::Raw, key }, live: true }).await.unwrap();
+        walk.unfound(&Row { name: ObjectName::of(Kind::Raw, key), live: true }).await.unwrap();
     }
     let missing: Vec<_> = walk.found.missing_objects.listed.iter().map(|found| &found.key).collect();
     assert_eq!(missing, [&full(Kind::Raw, &lost)]);

@@ -12,7 +12,7 @@ use crate::{
         chunks::{self, Chunk},
         images,
         uploads::{self, Landing, Method, Promised, UploadRow},
-        users,
+        users, variants,
     },
     id::ImageId,
     render::{Format, Masters, Placeholder},
@@ -135,6 +135,21 @@ impl Bench {
         key
     }
 
+    /// A variant of a live blob, which may have been lost.
+    pub(super) async fn variant(&self, blob: &BlobKey, options: &str, in_bucket: bool) {
+        let name = VariantName::of(options);
+        let known = variants::Known { format: Format::Png, bytes: 3, sha256: String::new() };
+        let until = clock::after(self.later, DAY_SECS);
+        let mut tx = self.reconciler.db.begin().await.unwrap();
+        assert!(variants::announce(&mut tx, blob, &name, &known, self.now, until).await.unwrap());
+        variants::land(&mut tx, blob, &name, until, until).await.unwrap();
+        tx.commit().await.unwrap();
+        if in_bucket {
+            let object = Object::variant(blob, &name, Format::Png);
+            self.reconciler.store.put(&object, Bytes::from_static(b"abc")).await.unwrap();
+        }
+    }
+
     /// An upload that may still come, and what has landed of it.
     pub(super) async fn upload(&self, owner: &UserId, landed: bool) -> BlobKey {
         let key = BlobKey::random();
@@ -208,7 +223,8 @@ impl Bench {
         let sql =
             "SELECT key || state, deadline FROM blobs UNION ALL SELECT id || state, deadline FROM images
                    UNION ALL SELECT image_id, granted_until FROM uploads
-                   UNION ALL SELECT key || state, deadline FROM upload_chunks ORDER BY 1";
+                   UNION ALL SELECT key || state, deadline FROM upload_chunks
+                   UNION ALL SELECT blob_key || name, deadline FROM variants ORDER BY 1";
         sqlx::query_as(sql).fetch_all(read).await.unwrap()
     }
 
