@@ -140,6 +140,7 @@ impl Config {
             ),
             (server.max_connections > 0, "server.max_connections", "must be at least 1"),
             (server.header_timeout_secs > 0, "server.header_timeout_secs", "must be at least 1"),
+            (server.write_timeout_secs > 0, "server.write_timeout_secs", "must be at least 1"),
             (server.body_idle_timeout_secs > 0, "server.body_idle_timeout_secs", "must be at least 1"),
             (bucket::is_endpoint(&bucket.endpoint), "bucket.endpoint", ENDPOINT),
             (bucket::is_endpoint(&bucket.public_endpoint), "bucket.public_endpoint", ENDPOINT),

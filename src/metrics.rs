@@ -18,6 +18,7 @@ use prometheus_client::{
 pub struct Metrics {
     registry: Arc<Registry>,
     requests: Family<RequestLabels, Counter>,
+    seconds: Seconds,
     hits: Family<TierLabels, Counter>,
     renders: Histogram,
     background: Family<BehindLabels, Counter>,
@@ -41,6 +42,7 @@ pub const GOOD: &str = "good";
 #[derive(Clone, Debug)]
 struct Often {
     image_ok: Counter,
+    image_seconds: Histogram,
     memory: Counter,
     public: Counter,
     by_link: Counter,
@@ -51,6 +53,7 @@ struct Often {
 impl Often {
     fn of(
         requests: &Family<RequestLabels, Counter>,
+        seconds: &Seconds,
         hits: &Family<TierLabels, Counter>,
         decisions: &Family<DecisionLabels, Counter>,
         links: &Family<LinkLabels, Counter>,
@@ -59,6 +62,7 @@ impl Often {
         let ok = RequestLabels { route: IMAGE, status: StatusCode::OK.as_u16() };
         Self {
             image_ok: requests.get_or_create(&ok).clone(),
+            image_seconds: seconds.get_or_create(&RouteLabels { route: IMAGE }).clone(),
             memory: hits.get_or_create(&TierLabels { tier: "memory" }).clone(),
             public: granted("public"),
             by_link: granted("link"),
@@ -84,6 +88,13 @@ struct RequestLabels {
     route: &'static str,
     status: u16,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: &'static str,
+}
+
+type Seconds = Family<RouteLabels, Histogram, fn() -> Histogram>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TierLabels {
@@ -158,6 +169,12 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("pinhole");
         let requests = Family::default();
         registry.register("http_requests", "Requests answered, by route and status", requests.clone());
+        let seconds = Seconds::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 4.0, 10)));
+        registry.register(
+            "http_request_seconds",
+            "Seconds until a request's answer began, by route",
+            seconds.clone(),
+        );
         let hits = Family::default();
         registry.register("images_served", "Images served, by where the bytes came from", hits.clone());
         let renders = Histogram::new(exponential_buckets(0.001, 2.0, 14));
@@ -180,7 +197,7 @@ impl Default for Metrics {
             "Signed links that were followed, by what they were found to be",
             links.clone(),
         );
-        let often = Often::of(&requests, &hits, &decisions, &links);
+        let often = Often::of(&requests, &seconds, &hits, &decisions, &links);
         let coalesced = Counter::default();
         registry.register(
             "coalesced",
@@ -202,6 +219,7 @@ impl Default for Metrics {
         Self {
             registry: Arc::new(registry),
             requests,
+            seconds,
             hits,
             renders,
             background,
@@ -216,8 +234,12 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A request was answered.
-    pub fn answered(&self, route: &'static str, status: StatusCode) {
+    /// A request was answered, after so long; its body may still be on the way.
+    pub fn answered(&self, route: &'static str, status: StatusCode, took: Duration) {
+        match route {
+            IMAGE => self.often.image_seconds.observe(took.as_secs_f64()),
+            _ => self.seconds.get_or_create(&RouteLabels { route }).observe(took.as_secs_f64()),
+        }
         match (route, status) {
             (IMAGE, StatusCode::OK) => self.often.image_ok.inc(),
             _ => self.requests.get_or_create(&RequestLabels { route, status: status.as_u16() }).inc(),

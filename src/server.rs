@@ -19,6 +19,7 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
+use tokio_io_timeout::TimeoutWriter;
 
 /// How long to wait after an accept failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -34,6 +35,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// How long a client may take for a request's headers, and idle between requests.
     pub header_timeout: Duration,
+    /// How long a client may read nothing of an answer that is there.
+    pub write_timeout: Duration,
     /// How long requests under way get once the listener is to stop.
     pub drain: Duration,
 }
@@ -94,7 +97,10 @@ pub async fn serve<H, F, B>(
         let connection = async move {
             match TcpStream::from_std(stream) {
                 Ok(stream) => {
-                    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), service));
+                    let mut stream = TimeoutWriter::new(stream);
+                    stream.set_timeout(Some(limits.write_timeout));
+                    let stream = TokioIo::new(Box::pin(stream));
+                    let connection = watcher.watch(http.serve_connection(stream, service));
                     if let Err(error) = connection.await {
                         tracing::debug!("connection: {error}");
                     }

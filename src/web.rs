@@ -144,7 +144,7 @@ fn at_hand(app: &App, request: &Request<Incoming>) -> Option<impl Future<Output 
         Context { app, method, uri, headers, needs, wait: Wait::MayNot, now_micros: clock::now_micros() };
     let answer = deliver::deliver(&cx, id, options).now_or_never()?;
     let response = answer.unwrap_or_else(|error| error.into_response().map(full));
-    app.metrics.answered(route.label(), response.status());
+    app.metrics.answered(route.label(), response.status(), began.elapsed());
     Some(async move {
         if says_that_nothing_is_there(&response) {
             tokio::time::sleep_until(began + LEAST_FOR_NOTHING).await;
@@ -193,7 +193,7 @@ async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     if says_that_nothing_is_there(&response) {
         tokio::time::sleep_until(began + LEAST_FOR_NOTHING).await;
     }
-    app.metrics.answered(label, response.status());
+    app.metrics.answered(label, response.status(), began.elapsed());
     if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
         // A client that is still sending reads no answer before it is done.
         tokio::spawn(body::discard(body));

@@ -42,6 +42,7 @@ pub(super) fn limits(settings: &Server) -> server::Limits {
     server::Limits {
         max_connections: settings.max_connections,
         header_timeout: Duration::from_secs(settings.header_timeout_secs),
+        write_timeout: Duration::from_secs(settings.write_timeout_secs),
         drain: Duration::from_secs(settings.drain_secs),
     }
 }

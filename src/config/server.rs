@@ -26,6 +26,8 @@ pub struct Server {
     pub header_timeout_secs: u64,
     /// Seconds without a byte after which a request's body is given up.
     pub body_idle_timeout_secs: u64,
+    /// Seconds that a client may read nothing of an answer; then its connection is closed.
+    pub write_timeout_secs: u64,
     /// Seconds that requests under way get at shutdown.
     pub drain_secs: u64,
 }
@@ -42,6 +44,7 @@ impl Default for Server {
             max_connections: 10_000,
             header_timeout_secs: 30,
             body_idle_timeout_secs: 30,
+            write_timeout_secs: 30,
             drain_secs: 30,
         }
     }

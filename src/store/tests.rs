@@ -35,6 +35,7 @@ impl Running {
         let limits = Limits {
             max_connections: 256,
             header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
         };
         let ended = tokio::spawn(server.serve(listener, limits, stops));

@@ -12,6 +12,7 @@ mod delivery;
 mod dev;
 mod durability;
 mod files;
+mod hits;
 mod hostile;
 mod idempotency;
 mod issuer;

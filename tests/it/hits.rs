@@ -1,0 +1,95 @@
+//! What is in memory: answered on the connection's own thread, counted once, and never for a client that does not
+//! read.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::support::{PATIENCE, Reply, TestApp, jpeg};
+
+async fn connect(app: &TestApp) -> TcpStream {
+    TcpStream::connect(&app.url["http://".len()..]).await.unwrap()
+}
+
+fn ask(app: &TestApp, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", &app.url["http://".len()..])
+}
+
+async fn published(app: &TestApp, bytes: Vec<u8>) -> String {
+    let image = app.upload("alice", bytes).await;
+    app.create_post("alice", "public", &[&image]).await;
+    image
+}
+
+#[tokio::test]
+async fn a_miss_and_a_hit_are_counted_once_each() {
+    let app = TestApp::start();
+    let image = published(&app, jpeg(64, 48, 1)).await;
+    let link = app.link("alice", &image, "width=32").await;
+    app.get(&link).send().await.expect(200);
+    app.get(&link).send().await.expect(200);
+    let forged = link.replace("&sig=", "&sig=A");
+    app.get(&forged).send().await.expect_problem(403, "link_invalid");
+    for (line, count) in [
+        (r#"pinhole_links_total{verdict="good"}"#, 2.0),
+        (r#"pinhole_links_total{verdict="malformed"}"#, 1.0),
+        (r#"pinhole_decisions_total{verdict="granted",reason="link"}"#, 2.0),
+        (r#"pinhole_http_requests_total{route="image",status="200"}"#, 2.0),
+        (r#"pinhole_http_requests_total{route="image",status="403"}"#, 1.0),
+        (r#"pinhole_http_request_seconds_count{route="image"}"#, 3.0),
+        (r#"pinhole_images_served_total{tier="render"}"#, 1.0),
+        (r#"pinhole_images_served_total{tier="memory"}"#, 1.0),
+    ] {
+        assert_eq!(app.metric(line).await.to_bits(), f64::to_bits(count), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_in_one_go_is_answered_in_order() {
+    let app = TestApp::start();
+    let (one, two) = (published(&app, jpeg(64, 48, 1)).await, published(&app, jpeg(32, 24, 2)).await);
+    // The first is a hit, the second a miss, the third is not there, and the last is a hit again.
+    let hit = app.get(&format!("/i/{one}/original")).send().await.expect(200);
+    let mut stream = connect(&app).await;
+    let paths = [
+        format!("/i/{one}/original"),
+        format!("/i/{two}/original"),
+        "/i/nothing/original".to_owned(),
+        format!("/i/{one}/original"),
+    ];
+    let all: String = paths.iter().map(|path| ask(&app, path)).collect();
+    stream.write_all(all.as_bytes()).await.unwrap();
+    let answers = async {
+        let first = Reply::read(&mut stream).await.expect(200);
+        assert_eq!(first.etag(), hit.etag());
+        let second = Reply::read(&mut stream).await.expect(200);
+        assert_ne!(second.etag(), hit.etag());
+        Reply::read(&mut stream).await.expect_problem(404, "not_found");
+        let last = Reply::read(&mut stream).await.expect(200);
+        assert_eq!(last.etag(), hit.etag());
+    };
+    timeout(PATIENCE, answers).await.expect("answers in time");
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_let_go() {
+    let app = TestApp::start_with(&[("PINHOLE_SERVER__WRITE_TIMEOUT_SECS", "1")]);
+    let image = published(&app, jpeg(2000, 1500, 3)).await;
+    let path = format!("/i/{image}/original");
+    let size = app.get(&path).send().await.expect(200).body.len();
+    // More than the kernel keeps on both sides of a connection.
+    let count = (64 << 20) / size;
+    let mut stream = connect(&app).await;
+    let all = ask(&app, &path).repeat(count);
+    // The server reads no further than it answers.
+    let _ = timeout(Duration::from_secs(1), stream.write_all(all.as_bytes())).await;
+    sleep(Duration::from_secs(4)).await;
+    let mut rest = Vec::new();
+    // Closed, or reset since requests were still unread.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("an end in time");
+    assert!(rest.len() < count * size, "all was sent to a client that did not read");
+}
