@@ -49,7 +49,7 @@ def text(x, y, words, kind="", anchor="start"):
     out.append(f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(words)}</text>')
 
 
-title = "Requests per second beside nginx, on one core"
+title = "Requests per second beside nginx"
 out.append(
     f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
     f'role="img" aria-label="{escape(title)}">'
