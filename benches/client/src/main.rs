@@ -12,6 +12,8 @@ const USAGE: &str = "usage:
       of JSON for each second and one for all. {w} and {q} in a URL become widths and qualities, none twice.
   client soak --minutes N --requests N --connections N --urls FILE --pid PID
       asks for the URLs by Zipf's law in every way there is, checks every body, follows the server's memory.
+  client weigh --urls FILE
+      prints how many bytes the pictures have on average.
 A line of FILE is a URL, and behind a tab, if it needs one, the bearer token.";
 
 /// What is asked for.
@@ -60,6 +62,7 @@ async fn main() -> ExitCode {
     let done = match command.as_str() {
         "steady" => steady::run(&args).await.map(|()| true),
         "soak" => soak::run(&args).await,
+        "weigh" => weigh(&args).await.map(|()| true),
         _ => Err(USAGE.to_owned()),
     };
     match done {
@@ -70,4 +73,20 @@ async fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+async fn weigh(args: &Args) -> Result<(), String> {
+    let (host, targets) = args.targets()?;
+    let mut connection = http::Connection::new(&host);
+    let mut bytes = 0;
+    for Target { path, token } in &targets {
+        let request = http::Request { method: "GET", target: path, token, header: None };
+        let answer = connection.ask(&request).await.map_err(|error| format!("{path}: {error}"))?;
+        if answer.status != 200 {
+            return Err(format!("{path}: status {}", answer.status));
+        }
+        bytes += answer.body.len();
+    }
+    println!("{}", bytes / targets.len());
+    Ok(())
 }
