@@ -1,6 +1,9 @@
 //! As much of HTTP/1.1 as asking needs: one connection, one request at a time, bodies with a `Content-Length`.
 
-use std::{io, time::Duration};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,7 +12,7 @@ use tokio::{
 };
 
 /// Longer than pinhole lets anybody wait.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// One request.
@@ -69,15 +72,16 @@ impl Connection {
             }
         };
         let Request { method, target, token, header } = request;
-        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host);
+        let mut text = Vec::new();
+        write!(text, "{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host)?;
         if !token.is_empty() {
-            text += &format!("Authorization: Bearer {token}\r\n");
+            write!(text, "Authorization: Bearer {token}\r\n")?;
         }
         if let Some(header) = header {
-            text += &format!("{header}\r\n");
+            write!(text, "{header}\r\n")?;
         }
-        text += "\r\n";
-        stream.write_all(text.as_bytes()).await?;
+        text.extend_from_slice(b"\r\n");
+        stream.write_all(&text).await?;
 
         let read = &mut self.read;
         let end = loop {

@@ -92,7 +92,10 @@ pub async fn run(args: &Args) -> Result<bool, String> {
         looks.push((started.elapsed().as_secs_f64(), mib));
         let (asked, wrong) = (soak.asked.load(Relaxed), soak.wrong.load(Relaxed));
         if looks.len().is_multiple_of(12) {
-            eprintln!("  {:.0} s: {asked} requests, {wrong} wrong, {mib:.0} MiB", started.elapsed().as_secs_f64());
+            eprintln!(
+                "  {:.0} s: {asked} requests, {wrong} wrong, {mib:.0} MiB",
+                started.elapsed().as_secs_f64()
+            );
         }
     }
     soak.is_over.store(true, Relaxed);
@@ -149,7 +152,14 @@ impl Soak {
             return;
         }
         let problem = if answer.status == expected {
-            self.fault(which, &answer, method == "HEAD", seen, body, range.as_deref())
+            self.fault(
+                which,
+                &answer,
+                method == "HEAD",
+                seen.as_ref(),
+                body.as_ref().map(|body| body.as_slice()),
+                range.as_deref(),
+            )
         } else {
             Some(format!("status {} instead of {expected}", answer.status))
         };
@@ -164,13 +174,13 @@ impl Soak {
         which: usize,
         answer: &Answer,
         is_head: bool,
-        seen: Option<(String, usize)>,
-        body: Option<Arc<Vec<u8>>>,
+        seen: Option<&(String, usize)>,
+        body: Option<&[u8]>,
         range: Option<&str>,
     ) -> Option<String> {
         let etag = answer.header("etag");
         let length: Option<usize> = answer.header("content-length").parse().ok();
-        if let Some((first, _)) = &seen
+        if let Some((first, _)) = seen
             && first != etag
         {
             return Some(format!("the ETag is {etag}, and was {first}"));
@@ -180,13 +190,14 @@ impl Soak {
             let (from, to): (usize, usize) = (from.parse().ok()?, to.parse().ok()?);
             let told = format!("bytes {from}-{to}/{}", body.len());
             let is_it = answer.body == body[from..=to] && answer.header("content-range") == told;
-            return (!is_it).then(|| format!("{range} has other bytes, or another Content-Range than {told}"));
+            return (!is_it)
+                .then(|| format!("{range} has other bytes, or another Content-Range than {told}"));
         }
         if answer.status == 304 {
             return (!answer.body.is_empty()).then(|| "a 304 with a body".to_owned());
         }
         if let Some((_, first)) = seen
-            && length != Some(first)
+            && length != Some(*first)
         {
             return Some(format!("the length is {length:?}, and was {first}"));
         }
@@ -208,7 +219,8 @@ impl Soak {
             return Some(format!("the ETag is {etag}, and was {first}"));
         }
         drop(seen);
-        let is_wanted = |bodies: &HashMap<usize, _>| bodies.len() < REMEMBERED && !bodies.contains_key(&which);
+        let is_wanted =
+            |bodies: &HashMap<usize, _>| bodies.len() < REMEMBERED && !bodies.contains_key(&which);
         if is_wanted(&self.bodies.read().unwrap_or_else(PoisonError::into_inner)) {
             let mut bodies = self.bodies.write().unwrap_or_else(PoisonError::into_inner);
             bodies.insert(which, Arc::new(body.to_vec()));
@@ -233,7 +245,10 @@ impl Soak {
         let (asked, wrong) = (self.asked.load(Relaxed), self.wrong.load(Relaxed));
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner).len();
         let seconds = took.as_secs_f64();
-        println!("Requests    {asked} in {seconds:.0} s; {seen} of {} variants seen whole", self.targets.len());
+        println!(
+            "Requests    {asked} in {seconds:.0} s; {seen} of {} variants seen whole",
+            self.targets.len()
+        );
         println!("Wrong       {wrong}\n\n| request | status | answers |\n|---|---|---|");
         for ((name, status), count) in self.statuses.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             println!("| {name} | {status} | {count} |");

@@ -129,5 +129,11 @@ fn times(of: &str, micros: &mut [u64]) -> String {
         0 => "null".to_owned(),
         n => micros[(n * part / 1000).min(n - 1)].to_string(),
     };
-    format!("\"{of}p50\":{},\"{of}p99\":{},\"{of}p999\":{},\"{of}most\":{}", at(500), at(990), at(999), at(1000))
+    format!(
+        "\"{of}p50\":{},\"{of}p99\":{},\"{of}p999\":{},\"{of}most\":{}",
+        at(500),
+        at(990),
+        at(999),
+        at(1000)
+    )
 }
