@@ -30,6 +30,8 @@ const LOOKS: Duration = Duration::from_secs(5);
 const WARM_UP_PERCENT: usize = 25;
 /// What it may grow by after that, in percent of what it was: more is a leak.
 const GROWTH_PERCENT: f64 = 10.0;
+/// In less than that, in seconds, a straight line says nothing.
+const LONG_ENOUGH: f64 = 600.0;
 const MOST_COMPLAINTS: usize = 20;
 
 #[derive(Clone, Copy)]
@@ -266,7 +268,7 @@ impl Soak {
         for complaint in self.complaints.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             println!("WRONG: {complaint}");
         }
-        let grows = growth > mean * GROWTH_PERCENT / 100.0;
+        let grows = lasted >= LONG_ENOUGH && growth > mean * GROWTH_PERCENT / 100.0;
         if grows {
             println!("WRONG: memory grew by more than {GROWTH_PERCENT} % after warm-up");
         }
