@@ -18,6 +18,7 @@ const NICENESS: i32 = 10;
 pub struct Gate {
     places: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    at_once: usize,
     size: u32,
 }
 
@@ -35,10 +36,17 @@ pub enum GateError {
     NoThread,
 }
 
+/// A place in the queue; whoever holds it may take turns.
+#[derive(Clone, Debug)]
+pub struct Place {
+    _held: Arc<OwnedSemaphorePermit>,
+    running: Arc<Semaphore>,
+}
+
 /// Leave to work; whoever holds it counts as running.
 #[derive(Clone, Debug)]
 pub struct Pass {
-    _held: Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    _held: Arc<(Place, OwnedSemaphorePermit)>,
 }
 
 impl Gate {
@@ -47,6 +55,7 @@ impl Gate {
         Self {
             places: Arc::new(Semaphore::new(at_once + waiting)),
             running: Arc::new(Semaphore::new(at_once)),
+            at_once,
             size: u32::try_from(at_once + waiting).unwrap_or(u32::MAX),
         }
     }
@@ -63,11 +72,31 @@ impl Gate {
         drop(self.running.acquire().await);
     }
 
+    /// Takes a place in the queue; refused at once when it is full.
+    pub fn queue(&self) -> Result<Place, GateError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Full)?;
+        Ok(Place { _held: Arc::new(place), running: Arc::clone(&self.running) })
+    }
+
     /// Waits for a turn; refused at once when the queue is full.
     pub async fn enter(&self) -> Result<Pass, GateError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Full)?;
+        self.queue()?.turn().await
+    }
+
+    /// How many run, and how many wait for their turn.
+    pub fn load(&self) -> (usize, usize) {
+        let inside = self.size as usize - self.places.available_permits();
+        let running = self.at_once - self.running.available_permits();
+        (running, inside.saturating_sub(running))
+    }
+}
+
+impl Place {
+    /// Waits for a turn.
+    pub async fn turn(&self) -> Result<Pass, GateError> {
+        // It fails only once it is closed, which it never is.
         let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| GateError::Full)?;
-        Ok(Pass { _held: Arc::new((place, turn)) })
+        Ok(Pass { _held: Arc::new((self.clone(), turn)) })
     }
 }
 

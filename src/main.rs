@@ -14,10 +14,6 @@ use tracing_subscriber::EnvFilter;
 /// which may be passwords.
 const LOG_FILTER: &str = "warn,pinhole=info,s3s=off,aws_config=off,sqlx_postgres::options=error";
 
-/// Pictures come and go in megabytes on many threads: glibc keeps an arena for each.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));

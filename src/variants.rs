@@ -28,7 +28,7 @@ use crate::{
     access::Permit,
     budget::Budget,
     db::Db,
-    gate::{Gate, GateError, Pass},
+    gate::{Gate, GateError, Pass, Place},
     id::{BlobKey, ImageId},
     metrics::{Metrics, Read, ReadOutcome},
     render::{self, Format, Limits, Masters, Plan, RenderError, Size, cost},
@@ -295,20 +295,19 @@ impl Source {
     ) -> Result<(Variant, Duration), VariantError> {
         let (limits, allowed) = (self.limits, self.render_timeout);
         let is_awaited = background.is_none();
+        // Before anything is read: what is shed costs nothing.
+        let place = if is_awaited { Some(self.renders.queue()?) } else { None };
         let (source, pass, format, size) = if let Some(rung) = original.masters.fit_for(original.size, &plan)
         {
             // Boxed, since what makes an absent master is a large future, and seldom needed.
-            let master = Box::pin(self.master(original, rung)).await?;
-            let pass = match background {
-                None => self.renders.enter().await?,
-                Some(pass) => pass,
-            };
-            (master, pass, original.masters.format(), Some(original.size))
+            let master = Box::pin(self.master(original, rung, place.as_ref())).await?;
+            (master, self.turn(background, place).await?, original.masters.format(), Some(original.size))
         } else {
-            let (source, pass) = match background {
-                None => self.original_with_a_turn(original).await?,
-                Some(pass) => (self.original(original).await?, pass),
-            };
+            let fetching = self.fetches.enter().await?;
+            let source = self.original(original).await?;
+            let pass = self.turn(background, place).await?;
+            // Not before: no more originals wait for a core than may be fetched.
+            drop(fetching);
             (source, pass, original.format, None)
         };
         let (file, wanted) = (source.clone(), plan.clone());
@@ -342,14 +341,14 @@ impl Source {
         found
     }
 
-    /// An original, and a core to work on it. No core waits for the bucket; and no more originals wait
-    /// for a core than may be fetched.
-    async fn original_with_a_turn(&self, original: &Original) -> Result<(Bytes, Pass), VariantError> {
-        let fetching = self.fetches.enter().await?;
-        let source = self.original(original).await?;
-        let pass = self.renders.enter().await?;
-        drop(fetching);
-        Ok((source, pass))
+    /// Leave to work on a core, which never waits for the bucket: what has it already, or what is in the queue
+    /// for it.
+    async fn turn(&self, has: Option<Pass>, place: Option<Place>) -> Result<Pass, GateError> {
+        match (has, place) {
+            (Some(pass), _) => Ok(pass),
+            (None, Some(place)) => place.turn().await,
+            (None, None) => self.renders.enter().await,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Original, Source, VariantError};
 use crate::{
     clock,
     db::{Db, DbError, blobs},
+    gate::Place,
     id::BlobKey,
     metrics::Read,
     render::{Masters, Rung, cost, master},
@@ -43,7 +44,15 @@ impl Maker {
 
 impl Source {
     /// The file of one master of `original`.
-    pub(super) async fn master(&self, original: &Original, rung: Rung) -> Result<Bytes, VariantError> {
+    ///
+    /// Should it have to be made, that is done at the caller's `place` in the queue, if he has one: it must not
+    /// be refused for those who wait for it.
+    pub(super) async fn master(
+        &self,
+        original: &Original,
+        rung: Rung,
+        place: Option<&Place>,
+    ) -> Result<Bytes, VariantError> {
         let Original { blob, masters, .. } = original;
         let object = Object::master(blob, rung, masters.format());
         let fetching = self.fetches.enter().await?;
@@ -52,7 +61,7 @@ impl Source {
             found => return Ok(found?),
         }
         let making = async {
-            let files = self.make_masters(original).await?;
+            let files = self.make_masters(original, place.cloned()).await?;
             self.keep(blob, masters, &files).await;
             Ok(Arc::new(files))
         };
@@ -62,9 +71,16 @@ impl Source {
         files.get(rung as usize).cloned().ok_or_else(|| StoreError::Missing { key: object.key() }.into())
     }
 
-    async fn make_masters(&self, original: &Original) -> Result<Vec<Bytes>, VariantError> {
+    async fn make_masters(
+        &self,
+        original: &Original,
+        place: Option<Place>,
+    ) -> Result<Vec<Bytes>, VariantError> {
         let (format, limits) = (original.format, self.limits);
-        let (source, pass) = self.original_with_a_turn(original).await?;
+        let fetching = self.fetches.enter().await?;
+        let source = self.original(original).await?;
+        let pass = self.turn(None, place).await?;
+        drop(fetching);
         let masters = original.masters.clone();
         let (file, longest) = (source.clone(), masters.longest());
         let bytes = pass.run(move || cost::of_original(&file, format, longest, &limits)).await?;
