@@ -3,6 +3,7 @@
 pub mod catalogue;
 pub mod decisions;
 pub mod keys;
+pub mod queues;
 
 use std::{
     num::NonZeroUsize,
@@ -64,6 +65,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Room for requests with an idempotency key, which go on when their clients hang up.
     pub keyed: Gate,
+    /// The queues for work.
+    pub queues: queues::Queues,
     /// Where everything is done that is not answered from memory.
     pub workers: Handle,
     /// Whether this is `pinhole dev`: demo page, demo users, loopback hosts alone.
@@ -103,19 +106,20 @@ impl App {
             ..Limits::default()
         };
         let work = config.work.clone();
+        let mut queues = queues::Queues::new(metrics.clone());
         let memory = Budget::new(work.render_memory_bytes);
         let bounds = variants::Bounds {
-            renders: Gate::new(one_a_core(work.renders), work.renders_waiting),
+            renders: queues.gate("renders", one_a_core(work.renders), work.renders_waiting),
             background: (work.background_renders > 0)
-                .then(|| Gate::new(work.background_renders, work.background_waiting)),
-            fetches: Gate::new(work.fetches, work.fetches_waiting),
+                .then(|| queues.gate("background_renders", work.background_renders, work.background_waiting)),
+            fetches: queues.gate("fetches", work.fetches, work.fetches_waiting),
             memory: memory.clone(),
             render_timeout: Duration::from_secs(work.render_timeout_secs),
             limits,
             max_original_bytes: config.upload.max_bytes,
             memory_bytes: config.cache.memory_bytes,
             write_secs: config.bucket.operation_timeout_secs.saturating_mul(2),
-            writes: Gate::new(work.writes, work.writes_waiting),
+            writes: queues.gate("writes", work.writes, work.writes_waiting),
             bucket_ttl_secs: config.cache.bucket_ttl_secs,
         };
         let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());
@@ -130,9 +134,9 @@ impl App {
                 store.clone(),
                 sweeper.clone(),
                 ingest::Gates {
-                    ingests: Gate::new(one_a_core(work.ingests), work.ingests_waiting),
-                    completions: Gate::new(work.completions, work.completions_waiting),
-                    receives: Gate::new(work.receives, 0),
+                    ingests: queues.gate("ingests", one_a_core(work.ingests), work.ingests_waiting),
+                    completions: queues.gate("completions", work.completions, work.completions_waiting),
+                    receives: queues.gate("receives", work.receives, 0),
                     memory,
                 },
                 limits,
@@ -148,8 +152,9 @@ impl App {
             catalogue: catalogue::load(&config.transform)?,
             decisions: decisions::Decisions::new(metrics.clone(), config.log.decisions_one_in),
             metrics,
-            keyed: Gate::new(work.keyed, 0),
+            keyed: queues.gate("keyed", work.keyed, 0),
             workers: Handle::current(),
+            queues,
             config,
             db,
             store,

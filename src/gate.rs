@@ -6,6 +6,7 @@ use std::{
     thread,
 };
 
+use prometheus_client::metrics::counter::Counter;
 use rustix::process::setpriority_process;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -20,6 +21,7 @@ pub struct Gate {
     running: Arc<Semaphore>,
     at_once: usize,
     size: u32,
+    shed: Counter,
 }
 
 /// Why a job was not done.
@@ -56,8 +58,15 @@ impl Gate {
             places: Arc::new(Semaphore::new(at_once + waiting)),
             running: Arc::new(Semaphore::new(at_once)),
             at_once,
+            shed: Counter::default(),
             size: u32::try_from(at_once + waiting).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Counts what is refused.
+    #[must_use]
+    pub fn counting(self, shed: Counter) -> Self {
+        Self { shed, ..self }
     }
 
     /// Waits until everybody has left. Nobody is let in meanwhile.
@@ -74,7 +83,11 @@ impl Gate {
 
     /// Takes a place in the queue; refused at once when it is full.
     pub fn queue(&self) -> Result<Place, GateError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| GateError::Full)?;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| {
+            self.shed.inc();
+            GateError::Full
+        })?;
         Ok(Place { _held: Arc::new(place), running: Arc::clone(&self.running) })
     }
 

@@ -8,6 +8,7 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -27,7 +28,20 @@ pub struct Metrics {
     coalesced: Counter,
     bucket: Family<BucketLabels, Counter>,
     variants_written: Family<BehindLabels, Counter>,
+    queued: Family<QueueLabels, Gauge>,
+    shed: Family<ShedLabels, Counter>,
     often: Often,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    queue: &'static str,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShedLabels {
+    queue: &'static str,
 }
 
 /// The route of images, as `web` labels it.
@@ -210,6 +224,10 @@ impl Default for Metrics {
             "Reads from the bucket to serve images, by what was read and what came of it",
             bucket.clone(),
         );
+        let queued = Family::default();
+        registry.register("queue_jobs", "Jobs that run or wait, by queue", queued.clone());
+        let shed = Family::default();
+        registry.register("shed", "Jobs that were refused since their queue was full", shed.clone());
         let variants_written = Family::default();
         registry.register(
             "variants_written",
@@ -228,6 +246,8 @@ impl Default for Metrics {
             coalesced,
             bucket,
             variants_written,
+            queued,
+            shed,
             often,
         }
     }
@@ -244,6 +264,19 @@ impl Metrics {
             (IMAGE, StatusCode::OK) => self.often.image_ok.inc(),
             _ => self.requests.get_or_create(&RequestLabels { route, status: status.as_u16() }).inc(),
         };
+    }
+
+    /// What counts the jobs that a queue refused.
+    pub fn shed(&self, queue: &'static str) -> Counter {
+        self.shed.get_or_create(&ShedLabels { queue }).clone()
+    }
+
+    /// How many jobs run, and how many wait.
+    pub fn queued(&self, queue: &'static str, running: usize, waiting: usize) {
+        for (state, jobs) in [("running", running), ("waiting", waiting)] {
+            let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
+            self.queued.get_or_create(&QueueLabels { queue, state }).set(jobs);
+        }
     }
 
     /// An image was served from a tier.

@@ -77,7 +77,7 @@ impl Rights {
         let key = (image, self.db.generations().of_image(image));
         // Whoever asks the ledger himself is told both at once.
         let mut told = None;
-        let ask = async {
+        let ask = async || {
             let found = facts::of_image(&mut self.db.read().await?, image, viewer).await?;
             let Some((facts, follows)) = found else { return Ok(None) };
             told = Some(follows);
@@ -103,7 +103,7 @@ impl Rights {
         // The app may well decide by whom pinhole knows to follow whom. Both only ever grow.
         let number = generations.of_image(image) + generations.of_following(viewer, &facts.owner);
         let key = (viewer.clone(), image, number);
-        let ask = async { rules::is_allowed(&mut self.db.read().await?, image, viewer).await };
+        let ask = async || rules::is_allowed(&mut self.db.read().await?, image, viewer).await;
         self.known(&self.allowed, key, ask, wait).await
     }
 
@@ -111,21 +111,21 @@ impl Rights {
     async fn follows(&self, follower: &UserId, followee: &UserId, wait: Wait) -> Result<bool, DbError> {
         let number = self.db.generations().of_following(follower, followee);
         let key = (follower.clone(), followee.clone(), number);
-        let ask = async { users::follows(&mut self.db.read().await?, follower, followee).await };
+        let ask = async || users::follows(&mut self.db.read().await?, follower, followee).await;
         self.known(&self.following, key, ask, wait).await
     }
 
     /// Whether a user is known and not erased; `None` when he was never seen.
     pub async fn is_alive(&self, user: &UserId, wait: Wait) -> Result<Option<bool>, DbError> {
         let key = (user.clone(), self.db.generations().of_everything());
-        let ask = async { users::is_alive(&mut self.db.read().await?, user).await };
+        let ask = async || users::is_alive(&mut self.db.read().await?, user).await;
         self.known(&self.alive, key, ask, wait).await
     }
 
     /// What the service key with this hash is good for; `None` when it is none, or is retired.
     pub async fn of_key(&self, hash: &str, wait: Wait) -> Result<Option<Scopes>, DbError> {
         let key = (hash.to_owned(), self.db.generations().of_everything());
-        let ask = async { service_keys::scopes(&mut self.db.read().await?, hash).await };
+        let ask = async || service_keys::scopes(&mut self.db.read().await?, hash).await;
         self.known(&self.keys, key, ask, wait).await
     }
 
@@ -134,7 +134,7 @@ impl Rights {
         &self,
         cache: &Remembered<K, T>,
         key: K,
-        ask: impl Future<Output = Result<T, DbError>>,
+        ask: impl AsyncFnOnce() -> Result<T, DbError>,
         wait: Wait,
     ) -> Result<T, DbError>
     where
@@ -153,7 +153,7 @@ impl Rights {
         let now = Instant::now();
         // Boxed: the cache moves it about, and a query is a large thing.
         let fill = Box::pin(async {
-            let answer = timeout(PATIENCE, ask).await.map_err(|_| DbError::TookTooLong)??;
+            let answer = timeout(PATIENCE, ask()).await.map_err(|_| DbError::TookTooLong)??;
             Ok(Known { answer, asked: now })
         });
         // Boxed as well, so that whoever finds what he needs in memory does not carry it about.

@@ -20,6 +20,7 @@ pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body>
         "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => ready(&app).await,
         "/metrics" => {
+            app.queues.observe();
             let mut response = text(StatusCode::OK, app.metrics.encode());
             let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);

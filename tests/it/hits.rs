@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -89,4 +90,37 @@ async fn who_does_not_read_is_let_go() {
     // Closed, or reset since requests were still unread.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("an end in time");
     assert!(rest.len() < count * size, "all was sent to a client that did not read");
+}
+
+/// Nobody is kept waiting by what cannot be made in time, and nobody who wants what is in memory notices.
+#[tokio::test]
+async fn too_many_renders_are_shed_and_hits_are_not() {
+    let app = TestApp::start_with(&[("PINHOLE_WORK__RENDERS", "1"), ("PINHOLE_WORK__RENDERS_WAITING", "2")]);
+    let image = published(&app, jpeg(1600, 1200, 4)).await;
+    let hit = format!("/i/{image}/width=40");
+    app.get(&hit).send().await.expect(200);
+    let renders = future::join_all((0..40).map(async |n| {
+        let reply = app.get(&format!("/i/{image}/width={}", 1500 + n)).send().await;
+        match reply.status.as_u16() {
+            200 => true,
+            503 => {
+                let reply = reply.expect_problem(503, "busy");
+                assert_eq!(reply.header("cache-control"), "no-store");
+                assert!(reply.header("retry-after").parse::<u32>().unwrap() > 0);
+                false
+            }
+            status => panic!("{status}"),
+        }
+    }));
+    let hits = future::join_all((0..40).map(|_| app.get(&hit).send()));
+    let (renders, hits) = future::join(renders, hits).await;
+    assert!(hits.iter().all(|hit| hit.status == 200));
+    let made = renders.iter().filter(|made| **made).count();
+    assert!((3..40).contains(&made), "{made} were made");
+    let shed = app.metric(r#"pinhole_shed_total{queue="renders"}"#).await;
+    assert_eq!(shed.to_bits(), f64::to_bits((renders.len() - made) as f64));
+    for state in ["running", "waiting"] {
+        let line = format!(r#"pinhole_queue_jobs{{queue="renders",state="{state}"}}"#);
+        assert_eq!(app.metric(&line).await.to_bits(), 0, "{state}");
+    }
 }
