@@ -47,6 +47,10 @@
 //!    `tests/it/tiers.rs`).
 //! 6. Every queue, body, cache, pixel buffer and loop is bounded by a named value with a unit; what is
 //!    decoded and encoded at once shares one [`budget`] of bytes (`tests/it/memory.rs`).
+//!    What is in memory never waits for what is not: it is answered on threads that do nothing else (`server`),
+//!    by a handler that is polled once and does not wait ([`wait::Wait`]); pictures are made on threads of a
+//!    lower priority, and a render takes its place in the queue, or is shed, before anything is read for it
+//!    (`tests/it/hits.rs`).
 //! 7. A panic or a hostile file costs one request, never a worker, a lock or the process.
 //! 8. Purposes never mix: a link, a user's token and a service key can never stand in for each other.
 //!

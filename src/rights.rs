@@ -4,11 +4,15 @@
 //! Everything is kept under the number of its [`Generations`](crate::db::Generations): a change in this
 //! process counts for the very next request, one in another as soon as PostgreSQL tells of it, and, should
 //! nobody tell, once what is remembered is too old. Concurrent questions about one thing are one query.
-//! What is not there is remembered likewise. An error never is, and grants nothing.
+//! What is not there is remembered likewise. An error never is, and grants nothing. What is still asked for when
+//! three quarters of its time are over is asked for anew by one of those who do, before it is too old.
 
 use std::{
     hash::Hash,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -49,6 +53,34 @@ pub struct Rights {
 struct Known<T> {
     answer: T,
     asked: Instant,
+    renewal: Arc<Renewal>,
+}
+
+impl<T> Known<T> {
+    fn new(answer: T, asked: Instant) -> Self {
+        Self { answer, asked, renewal: Arc::default() }
+    }
+}
+
+/// Who asks anew for an answer that is soon to be too old: one of all who ask, so that the others never wait
+/// for the ledger while something is asked for all the time.
+#[derive(Debug, Default)]
+struct Renewal(AtomicU8);
+
+impl Renewal {
+    /// Somebody who may not wait goes to where he may.
+    const CLAIMED: u8 = 1;
+    /// The ledger is being asked.
+    const BEGUN: u8 = 2;
+
+    /// True for one who may not wait, and then for one who may.
+    fn is_mine(&self, wait: Wait) -> bool {
+        let step = match wait {
+            Wait::MayNot => Self::CLAIMED,
+            Wait::May => Self::BEGUN,
+        };
+        self.0.fetch_max(step, Ordering::Relaxed) < step
+    }
 }
 
 impl Rights {
@@ -142,8 +174,21 @@ impl Rights {
         T: Clone + Send + Sync + 'static,
     {
         if let Some(known) = cache.get(&key).await {
-            if known.asked.elapsed() < self.max_age {
-                return Ok(known.answer);
+            let age = known.asked.elapsed();
+            if age < self.max_age {
+                if age < self.max_age / 4 * 3 || !known.renewal.is_mine(wait) {
+                    return Ok(known.answer);
+                }
+                wait.begin().await;
+                let now = Instant::now();
+                // Should the ledger not tell in time, the answer that is known still counts.
+                return Ok(match Box::pin(timeout(self.max_age.saturating_sub(age), ask())).await {
+                    Ok(Ok(answer)) => {
+                        cache.insert(key, Known::new(answer.clone(), now)).await;
+                        answer
+                    }
+                    _ => known.answer,
+                });
             }
             wait.begin().await;
             // The cache counts from when the answer came. It may have been long in coming.
@@ -154,7 +199,7 @@ impl Rights {
         // Boxed: the cache moves it about, and a query is a large thing.
         let fill = Box::pin(async {
             let answer = timeout(PATIENCE, ask()).await.map_err(|_| DbError::TookTooLong)??;
-            Ok(Known { answer, asked: now })
+            Ok(Known::new(answer, now))
         });
         // Boxed as well, so that whoever finds what he needs in memory does not carry it about.
         let filled = Box::pin(cache.try_get_with(key, fill)).await;
@@ -168,4 +213,20 @@ where
     T: Clone + Send + Sync + 'static,
 {
     Cache::builder().max_capacity(entries).time_to_live(max_age).build_with_hasher(RandomState::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_all_renews() {
+        let renewal = Renewal::default();
+        // The first on a connection's thread goes to a worker, and is let do it there.
+        assert!(renewal.is_mine(Wait::MayNot));
+        assert!(!renewal.is_mine(Wait::MayNot));
+        assert!(renewal.is_mine(Wait::May));
+        assert!(!renewal.is_mine(Wait::May));
+        assert!(!renewal.is_mine(Wait::MayNot));
+    }
 }

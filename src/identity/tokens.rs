@@ -160,13 +160,12 @@ impl Tokens {
     /// The user of a good token.
     pub(super) fn user(&self, token: &str, now_micros: i64) -> Option<UserId> {
         let key = (Sha256::digest(token).into(), self.generation.load(Ordering::SeqCst));
-        let claims = match self.signed.get(&key) {
-            Some(claims) => claims,
-            None => {
-                let claims = Arc::new(self.signed(token)?);
-                self.signed.insert(key, Arc::clone(&claims));
-                claims
-            }
+        let claims = if let Some(claims) = self.signed.get(&key) {
+            claims
+        } else {
+            let claims = Arc::new(self.signed(token)?);
+            self.signed.insert(key, Arc::clone(&claims));
+            claims
         };
         self.hold(&claims, clock::secs(now_micros)).then(|| UserId::parse(&claims.sub)).flatten()
     }

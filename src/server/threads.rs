@@ -14,7 +14,7 @@ use tokio::{
 #[derive(Debug)]
 pub struct Threads {
     loops: Vec<Handle>,
-    threads: Vec<thread::JoinHandle<()>>,
+    handles: Vec<thread::JoinHandle<()>>,
     /// The threads run until these are gone.
     running: Vec<oneshot::Sender<()>>,
 }
@@ -24,7 +24,7 @@ impl Threads {
     pub fn start(count: usize) -> io::Result<Self> {
         let one_a_core = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let count = if count > 0 { count } else { one_a_core() };
-        let mut started = Self { loops: Vec::new(), threads: Vec::new(), running: Vec::new() };
+        let mut started = Self { loops: Vec::new(), handles: Vec::new(), running: Vec::new() };
         for number in 0..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             started.loops.push(runtime.handle().clone());
@@ -34,7 +34,7 @@ impl Threads {
                 // It is never sent: it ends when its other half is dropped.
                 let _ = runtime.block_on(ends);
             };
-            started.threads.push(thread::Builder::new().name(format!("connections-{number}")).spawn(serve)?);
+            started.handles.push(thread::Builder::new().name(format!("connections-{number}")).spawn(serve)?);
         }
         Ok(started)
     }
@@ -48,7 +48,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.running.clear();
-        for thread in self.threads.drain(..) {
+        for thread in self.handles.drain(..) {
             // It panicked: what it served is lost, and it is gone, which is what is wanted.
             drop(thread.join());
         }

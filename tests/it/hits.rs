@@ -116,9 +116,10 @@ async fn too_many_renders_are_shed_and_hits_are_not() {
     let (renders, hits) = future::join(renders, hits).await;
     assert!(hits.iter().all(|hit| hit.status == 200));
     let made = renders.iter().filter(|made| **made).count();
-    assert!((3..40).contains(&made), "{made} were made");
+    let refused = renders.iter().filter(|made| !**made).count();
+    assert!(made >= 3 && refused > 0, "{made} were made");
     let shed = app.metric(r#"pinhole_shed_total{queue="renders"}"#).await;
-    assert_eq!(shed.to_bits(), f64::to_bits((renders.len() - made) as f64));
+    assert_eq!(shed.to_bits(), f64::from(u32::try_from(refused).unwrap()).to_bits());
     for state in ["running", "waiting"] {
         let line = format!(r#"pinhole_queue_jobs{{queue="renders",state="{state}"}}"#);
         assert_eq!(app.metric(&line).await.to_bits(), 0, "{state}");
