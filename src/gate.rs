@@ -7,12 +7,15 @@ use std::{
 };
 
 use prometheus_client::metrics::counter::Counter;
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// The niceness of work (see setpriority(2)): where cores are short, it gets a tenth of what answering does.
-const NICENESS: i32 = 10;
+/// How much nicer work is than everything else (see setpriority(2)): where cores are short, it gets a tenth of
+/// what answering does.
+const NICER: i32 = 10;
+/// The nicest that there is.
+const NICEST: i32 = 19;
 
 /// Lets a bounded number of jobs in, and a bounded number wait.
 #[derive(Clone, Debug)]
@@ -126,9 +129,7 @@ impl Pass {
         let pass = self.clone();
         let (done, result) = oneshot::channel();
         let job = move || {
-            if let Err(error) = setpriority_process(None, NICENESS) {
-                tracing::debug!("work is as urgent as everything else: {error}");
-            }
+            give_way();
             let worked = panic::catch_unwind(AssertUnwindSafe(work));
             drop(pass);
             // Whoever asked may have gone away.
@@ -139,6 +140,18 @@ impl Pass {
             Ok(Ok(worked)) => Ok(worked),
             Ok(Err(_)) | Err(_) => Err(GateError::Panicked),
         }
+    }
+}
+
+/// Lets the calling thread give way to others.
+fn give_way() {
+    // Elsewhere than on Linux, this would be about the whole process.
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let nicer = getpriority_process(None).map(|nice| (nice + NICER).min(NICEST));
+    if let Err(error) = nicer.and_then(|nicer| setpriority_process(None, nicer)) {
+        tracing::debug!("work is as urgent as everything else: {error}");
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// Bytes that a cache entry costs besides its body: key, headers and bookkeeping.
-const ENTRY_OVERHEAD_BYTES: usize = 2048;
+const ENTRY_OVERHEAD_BYTES: usize = 4096;
 
 /// One rendition's bytes with the headers that describe them.
 #[derive(Clone, Debug)]

@@ -123,10 +123,10 @@ pub fn handle(app: Arc<App>, request: Request<Incoming>) -> impl Future<Output =
     let mut work = JoinSet::new();
     work.spawn_on(work_on(app, request), &workers);
     future::Either::Right(async move {
-        let answered = work
-            .join_next()
-            .await
-            .map_or_else(|| Err(Error::not_found()), |done| done.map_err(|error| Error::internal(&error)));
+        let answered = match work.join_next().await {
+            Some(answered) => answered.map_err(|error| Error::internal(&error)),
+            None => Err(Error::internal(&"nothing was begun")),
+        };
         answered.unwrap_or_else(|error| error.into_response().map(full))
     })
 }

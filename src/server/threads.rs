@@ -3,7 +3,7 @@
 //! A connection stays on its thread, so that nothing is woken, locked or stolen between threads while it is
 //! answered from memory. Whatever waits or calculates belongs on the workers that everybody shares.
 
-use std::{io, num::NonZeroUsize, thread};
+use std::{io, num::NonZeroUsize, sync::mpsc, thread};
 
 use tokio::{
     runtime::{Builder, Handle},
@@ -26,15 +26,21 @@ impl Threads {
         let count = if count > 0 { count } else { one_a_core() };
         let mut started = Self { loops: Vec::new(), handles: Vec::new(), running: Vec::new() };
         for number in 0..count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            started.loops.push(runtime.handle().clone());
             let (running, ends) = oneshot::channel::<()>();
-            started.running.push(running);
+            let (built, event_loop) = mpsc::channel();
             let serve = move || {
+                // Built where it is dropped: an event loop does not end within another one.
+                let runtime = match Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(built.send(Err(error))),
+                };
+                drop(built.send(Ok(runtime.handle().clone())));
                 // It is never sent: it ends when its other half is dropped.
                 let _ = runtime.block_on(ends);
             };
             started.handles.push(thread::Builder::new().name(format!("connections-{number}")).spawn(serve)?);
+            started.running.push(running);
+            started.loops.push(event_loop.recv().map_err(io::Error::other)??);
         }
         Ok(started)
     }

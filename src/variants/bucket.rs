@@ -33,6 +33,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest rendition that is kept in the bucket, in bytes: as much is held by each that waits to be
 /// written.
 const MAX_BYTES: usize = 8 << 20;
+/// How many are read at once, and how many more may wait for that; what finds no place is rendered.
+const READS: usize = 32;
+const READS_WAITING: usize = 256;
 
 /// What reads and writes renditions in the bucket.
 #[derive(Debug)]
@@ -43,6 +46,9 @@ pub(super) struct Tier {
     /// Seconds after which a write is over, one way or the other.
     write_secs: u64,
     writes: Gate,
+    /// Not that of the sources: those wait for a core while they are held, and what was rendered before must not
+    /// wait for renders.
+    reads: Gate,
 }
 
 /// Why a rendition could not be read.
@@ -69,7 +75,7 @@ enum WriteError {
 
 impl Tier {
     pub(super) fn new(db: Db, ttl_secs: u64, write_secs: u64, writes: Gate) -> Self {
-        Self { db, ttl_secs, write_secs, writes }
+        Self { db, ttl_secs, write_secs, writes, reads: Gate::new(READS, READS_WAITING) }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -95,13 +101,14 @@ impl Source {
         }
         let name = name(plan);
         let object = |known: &Known| Object::variant(&original.blob, &name, known.format);
+        let Ok(place) = self.tier.reads.queue() else { return None };
         let reading = async {
+            let reading = place.turn().await?;
             let now = clock::now_micros();
             let known = variants::get(&mut self.tier.db.read().await?, &original.blob, &name, now).await?;
             let Some(known) = known else { return Ok(None) };
-            let fetching = self.fetches.enter().await?;
             let bytes = self.store.get(&object(&known), known.bytes).await?;
-            drop(fetching);
+            drop(reading);
             // Longer is refused already, and a hash tells the rest.
             let variant = Variant::new(bytes, known.format);
             if variant.sha256() == known.sha256 { Ok(Some(variant)) } else { Err(ReadError::Foreign) }
@@ -116,7 +123,11 @@ impl Source {
                 let outcome = match &error {
                     ReadError::Store(error) => outcome_of(error),
                     ReadError::Foreign => ReadOutcome::Foreign,
-                    ReadError::Db(_) | ReadError::Gate(_) => ReadOutcome::Failed,
+                    // The bucket was not asked.
+                    ReadError::Db(_) | ReadError::Gate(_) => {
+                        tracing::debug!("variants/{}/{name} is rendered again: {error}", original.blob);
+                        return None;
+                    }
                 };
                 if outcome != ReadOutcome::Missing {
                     tracing::warn!("variants/{}/{name} is rendered again: {error}", original.blob);

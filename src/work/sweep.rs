@@ -230,7 +230,7 @@ impl Sweeper {
     /// Removes one variant that is over. Whoever writes it anew meanwhile may lose it, and nothing else:
     /// the row is his then, and stays.
     async fn sweep_variant(&self, variant: &variants::Name, now_micros: i64) -> Result<bool, SweepError> {
-        self.store.delete(&[variant_object(variant)]).await?;
+        self.remove(&variant_object(variant), &variant.0).await?;
         let mut tx = self.db.begin().await?;
         let done = variants::forget_due(&mut tx, variant, now_micros).await?;
         tx.commit().await?;
