@@ -175,7 +175,7 @@ impl App {
 
     /// Waits for requests with an idempotency key whose clients have hung up, so that their outcomes are
     /// kept, and for variants on their way into the bucket. Nobody may be accepting requests any more.
-    pub async fn finish_keyed(&self, give_up: Instant) {
+    pub async fn finish(&self, give_up: Instant) {
         if timeout_at(give_up, self.keyed.empty()).await.is_err() {
             tracing::warn!("requests with an idempotency key were still under way; they are cut off");
         }

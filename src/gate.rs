@@ -130,6 +130,7 @@ impl Pass {
         let (done, result) = oneshot::channel();
         let job = move || {
             give_way();
+            // Caught, so that the place is free before whoever asked hears of it.
             let worked = panic::catch_unwind(AssertUnwindSafe(work));
             drop(pass);
             // Whoever asked may have gone away.

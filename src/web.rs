@@ -145,12 +145,7 @@ fn at_hand(app: &App, request: &Request<Incoming>) -> Option<impl Future<Output 
     let answer = deliver::deliver(&cx, id, options).now_or_never()?;
     let response = answer.unwrap_or_else(|error| error.into_response().map(full));
     app.metrics.answered(route.label(), response.status(), began.elapsed());
-    Some(async move {
-        if says_that_nothing_is_there(&response) {
-            tokio::time::sleep_until(began + LEAST_FOR_NOTHING).await;
-        }
-        response
-    })
+    Some(not_too_soon(began, response))
 }
 
 /// Where a request goes.
@@ -190,13 +185,19 @@ async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| error.into_response().map(full));
-    if says_that_nothing_is_there(&response) {
-        tokio::time::sleep_until(began + LEAST_FOR_NOTHING).await;
-    }
+    let response = not_too_soon(began, response).await;
     app.metrics.answered(label, response.status(), began.elapsed());
     if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
         // A client that is still sending reads no answer before it is done.
         tokio::spawn(body::discard(body));
+    }
+    response
+}
+
+/// The answer, once saying it tells nothing by how soon it came.
+async fn not_too_soon(began: Instant, response: Response<Body>) -> Response<Body> {
+    if says_that_nothing_is_there(&response) {
+        tokio::time::sleep_until(began + LEAST_FOR_NOTHING).await;
     }
     response
 }

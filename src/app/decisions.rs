@@ -1,4 +1,5 @@
-//! What was decided about showing an image: every verdict counted, and some of them logged, without a secret and without saying who.
+//! What was decided about showing an image: every verdict counted, and some of them logged, without a secret
+//! and without saying who.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

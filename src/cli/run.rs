@@ -102,7 +102,7 @@ pub(super) async fn until(
     let _ = stopping.send(true);
     let give_up = Instant::now() + limits.drain;
     let _ = tokio::join!(main, ops);
-    app.finish_keyed(give_up).await;
+    app.finish(give_up).await;
     listening.abort();
     asking.abort();
     following.abort();
