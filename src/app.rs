@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     budget::Budget,
+    client::Clients,
     config::Config,
     db::{Db, DbError},
     gate::Gate,
@@ -55,6 +56,8 @@ pub struct App {
     pub sweeper: Sweeper,
     /// The keys of signed links.
     pub links: keys::LinkKeys,
+    /// Which client is which.
+    pub clients: Clients,
     /// Who is who.
     pub identity: Identity,
     /// Where the keys of users' tokens are published, if they are.
@@ -127,6 +130,7 @@ impl App {
             Sweeper::new(db.clone(), store.clone(), Some(variants.clone()), config.upload.unattached_secs);
         Ok(Self {
             links: keys::LinkKeys::load(&config.links)?,
+            clients: Clients::new(config.server.client_address_header.clone()),
             identity: Identity::new(&config, dev)?,
             issuer: Issuer::new(&config.auth)?,
             ingest: Ingest::new(

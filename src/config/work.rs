@@ -8,7 +8,8 @@ use serde::Deserialize;
 pub struct Work {
     /// Renders at once; 0 means one for each core.
     pub renders: usize,
-    /// Renders that may wait; more are shed with 503.
+    /// Renders that may wait; more are shed with 503, and so is what a client asks for who has more running and
+    /// waiting than he leaves room for others: one alone gets half.
     pub renders_waiting: usize,
     /// Renders at once that nobody waits for: the AVIFs of `format=auto`; 0 means that none are made.
     pub background_renders: usize,
@@ -51,7 +52,7 @@ impl Default for Work {
     fn default() -> Self {
         Self {
             renders: 0,
-            renders_waiting: 64,
+            renders_waiting: 128,
             background_renders: 1,
             background_waiting: 64,
             ingests: 0,
