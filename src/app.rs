@@ -98,7 +98,7 @@ impl App {
     /// Puts the parts together, on the runtime that is to do the work. The database must be migrated and the
     /// bucket reachable.
     pub fn new(config: Config, db: Db, store: Store, dev: bool) -> Result<Self, StartError> {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(db.calls(), store.calls());
         let limits = Limits {
             max_pixels: config.upload.max_pixels,
             max_animation_pixels: config.upload.max_animation_pixels,
@@ -123,6 +123,7 @@ impl App {
             memory_bytes: config.cache.memory_bytes,
             write_secs: config.bucket.operation_timeout_secs.saturating_mul(2),
             writes: queues.gate("writes", work.writes, work.writes_waiting),
+            reads: queues.gate("variant_reads", work.variant_reads, work.variant_reads_waiting),
             bucket_ttl_secs: config.cache.bucket_ttl_secs,
         };
         let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());

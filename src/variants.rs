@@ -203,6 +203,8 @@ pub struct Bounds {
     pub write_secs: u64,
     /// Renditions written into the bucket at once.
     pub writes: Gate,
+    /// Renditions read from there at once.
+    pub reads: Gate,
     /// Seconds that they are kept there; 0: they are neither written nor looked for.
     pub bucket_ttl_secs: u64,
 }
@@ -211,7 +213,8 @@ impl Variants {
     /// An empty cache, and what fills it.
     pub fn new(db: Db, store: Store, bounds: Bounds, metrics: Metrics) -> Self {
         let Bounds { renders, background, fetches, memory, render_timeout, limits, .. } = bounds;
-        let Bounds { max_original_bytes, memory_bytes, write_secs, writes, bucket_ttl_secs, .. } = bounds;
+        let Bounds { max_original_bytes, memory_bytes, write_secs, writes, reads, bucket_ttl_secs, .. } =
+            bounds;
         let cache = Cache::builder()
             .max_capacity(memory_bytes)
             .weigher(|_, variant: &Arc<Variant>| {
@@ -229,7 +232,7 @@ impl Variants {
             limits,
             max_original_bytes,
             masters: master::Maker::new(db.clone(), write_secs),
-            tier: bucket::Tier::new(db, bucket_ttl_secs, write_secs, writes),
+            tier: bucket::Tier::new(db, bucket_ttl_secs, write_secs, writes, reads),
             metrics,
         };
         Self { cache, source: Arc::new(source), background }

@@ -28,10 +28,14 @@ pub struct Work {
     pub render_memory_bytes: u64,
     /// Seconds that a render may take, and that anybody waits for one; then it is 504.
     pub render_timeout_secs: u64,
-    /// Originals, masters and variants read from the bucket at once.
+    /// Originals and masters read from the bucket at once.
     pub fetches: usize,
     /// Those that may wait for that.
     pub fetches_waiting: usize,
+    /// Variants read from the bucket at once.
+    pub variant_reads: usize,
+    /// Variants that may wait for that; more are rendered again.
+    pub variant_reads_waiting: usize,
     /// Variants written into the bucket at once, behind the answers.
     pub writes: usize,
     /// Variants that may wait for that; more are not kept there.
@@ -61,6 +65,8 @@ impl Default for Work {
             render_timeout_secs: 20,
             fetches: 16,
             fetches_waiting: 256,
+            variant_reads: 32,
+            variant_reads_waiting: 256,
             writes: 8,
             writes_waiting: 24,
             completions: 8,

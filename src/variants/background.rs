@@ -108,13 +108,14 @@ impl Variants {
     async fn stored(&self, permit: &Permit, key: &Key) -> Option<(Arc<Variant>, Tier)> {
         let What::Rendered(plan) = &key.1 else { return None };
         let Background { absent, .. } = &self.background;
-        let looking = async {
+        // Boxed: the cache moves it about.
+        let looking = Box::pin(async {
             let found = self.source.stored(&Original::of(permit), plan).await.map(Arc::new);
             if let Some(variant) = &found {
                 self.cache.insert(key.clone(), Arc::clone(variant)).await;
             }
             found
-        };
+        });
         let entry = absent.entry_by_ref(key).or_insert_with(looking).await;
         let tier = if entry.is_fresh() { Tier::Bucket } else { Tier::Memory };
         let variant = entry.into_value()?;

@@ -59,11 +59,12 @@ impl Source {
             Err(StoreError::Missing { .. }) => drop(fetching),
             found => return Ok(found?),
         }
-        let making = async {
+        // Boxed: the cache moves it about.
+        let making = Box::pin(async {
             let files = self.make_masters(original, leave).await?;
             self.keep(blob, masters, &files).await;
             Ok(Arc::new(files))
-        };
+        });
         let files = self.masters.made.try_get_with(blob.clone(), making).await;
         let files = files.map_err(VariantError::Shared)?;
         // As many were made as the ledger names.
