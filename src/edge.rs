@@ -174,7 +174,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 fn address(text: &str) -> Result<(&str, &str), EdgeError> {
     let wrong = || EdgeError::Address(text.to_owned());
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    if !port.parse::<u16>().is_ok_and(|port| port > 0) || !is_host(text) {
+    if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port > 0) || !is_host(text) {
         return Err(wrong());
     }
     if text.starts_with('[') && text.parse::<SocketAddr>().is_err() {

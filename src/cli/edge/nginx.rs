@@ -1,10 +1,13 @@
 //! `pinhole edge nginx`: two configurations for nginx with njs, and the keys and origins that they include.
 
-use std::{fmt::Write as _, fs, net::IpAddr, path::PathBuf};
+use std::{fmt::Write as _, fs, path::PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::files::{File, Nature};
+use super::{
+    address,
+    files::{File, Nature},
+};
 use crate::{
     app::keys,
     cli::Failure,
@@ -80,19 +83,7 @@ fn is_plain(b: u8) -> bool {
 fn origins(args: &Args, config: &Config) -> Result<String, Failure> {
     let mut origins = args.origins.clone();
     if origins.is_empty() {
-        let listen = config.server.listen;
-        if listen.port() == 0 {
-            return Err(Failure::usage(
-                "server.listen names no port; name the origins with --origin host:port",
-            ));
-        }
-        // What listens everywhere is reached here.
-        let host = match listen.ip() {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
-            IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-        };
-        origins.push(std::net::SocketAddr::new(host, listen.port()).to_string());
+        origins.push(address(config)?);
     }
     let mut text = String::from("# Written by `pinhole edge nginx`.\n");
     for origin in &origins {
