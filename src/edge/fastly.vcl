@@ -6,6 +6,12 @@ table pinhole_keys {
 {{KEYS}}}
 
 sub vcl_recv {
+  declare local var.signed STRING;
+  declare local var.exp STRING;
+  declare local var.kid STRING;
+  declare local var.sig STRING;
+  declare local var.mac STRING;
+  declare local var.formats STRING;
 #FASTLY recv
   # Whoever asks for a purge must show an API token.
   if (req.method == "FASTLYPURGE") {
@@ -20,11 +26,6 @@ sub vcl_recv {
   }
 
   if (req.url ~ "\?") {
-    declare local var.signed STRING;
-    declare local var.exp STRING;
-    declare local var.kid STRING;
-    declare local var.sig STRING;
-    declare local var.mac STRING;
     # Exactly these parameters in this order, over the raw URL.
     if (req.url !~ "^([^?]*\?exp=(0|[1-9][0-9]{0,18})&kid=([A-Za-z0-9_-]{1,32})&ep=(?:0|[1-9][0-9]{0,18}))&sig=([A-Za-z0-9_-]{43})$") {
       error 803 "link_invalid";
@@ -59,7 +60,6 @@ sub vcl_recv {
   unset req.http.Cookie;
 
   # One spelling for each class of Accept, so that `Vary: Accept` makes four copies at most.
-  declare local var.formats STRING;
   set var.formats = "";
   if (req.http.Accept ~ "(?i){{ACCEPTS_AVIF}}") {
     set var.formats = "image/avif";

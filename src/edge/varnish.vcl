@@ -111,6 +111,8 @@ sub vcl_deliver {
     if (obj.hits > 0) {
         set resp.http.Cache-Status = "varnish; hit";
         unset resp.http.Server-Timing;
+    } else if (obj.uncacheable) {
+        set resp.http.Cache-Status = "varnish; fwd=bypass";
     } else {
         set resp.http.Cache-Status = "varnish; fwd=miss";
     }

@@ -60,7 +60,8 @@ fn cloudfront(runtime: &str, cases: &Value) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("function.cjs");
     let harness = include_str!("../edge/cloudfront.js");
-    std::fs::write(&file, format!("{function}\nconst NOW = {now};\nconst CASES = {cases};\n{harness}")).unwrap();
+    std::fs::write(&file, format!("{function}\nconst NOW = {now};\nconst CASES = {cases};\n{harness}"))
+        .unwrap();
     let output = Command::new(runtime).arg(&file).output().unwrap_or_else(|error| {
         panic!("{runtime}: {error}; tests/run installs it");
     });
@@ -85,7 +86,11 @@ fn cloudfront_judges_links_as_the_origin_does() {
             match result.as_str() {
                 "valid" => {
                     let (path, query) = url.split_once('?').unwrap();
-                    assert_eq!((&answer["uri"], &answer["querystring"]), (&json!(path), &json!(query)), "{name}");
+                    assert_eq!(
+                        (&answer["uri"], &answer["querystring"]),
+                        (&json!(path), &json!(query)),
+                        "{name}"
+                    );
                 }
                 "unsigned" => assert_eq!(answer["uri"], json!(url), "{name}"),
                 _ if is_elsewhere => assert_eq!(answer["statusCode"], Value::Null, "{name}"),
@@ -94,7 +99,8 @@ fn cloudfront_judges_links_as_the_origin_does() {
                     let headers = &answer["headers"];
                     assert_eq!(headers["content-type"]["value"], "application/problem+json");
                     assert_eq!(headers["cache-control"]["value"], "no-store");
-                    let problem: Value = serde_json::from_str(answer["body"]["data"].as_str().unwrap()).unwrap();
+                    let problem: Value =
+                        serde_json::from_str(answer["body"]["data"].as_str().unwrap()).unwrap();
                     assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(403)), "{name}");
                 }
             }
@@ -150,14 +156,20 @@ async fn the_worker_judges_links_as_the_origin_does() {
             // The origin has neither that image nor those keys, and judges by its own clock.
             "valid" => {
                 let problem = answer.expect_problem(403, "link_invalid").json();
-                assert!(problem["detail"].as_str().unwrap().contains("(kid)"), "{name}: the origin: {problem}");
+                assert!(
+                    problem["detail"].as_str().unwrap().contains("(kid)"),
+                    "{name}: the origin: {problem}"
+                );
             }
             "unsigned" => drop(answer.expect_problem(404, "not_found")),
             _ if !url.starts_with("/i/") => drop(answer.expect_problem(404, "not_found")),
             code => {
                 let problem = answer.expect_problem(403, code).json();
                 let detail = problem["detail"].as_str().unwrap();
-                assert!(detail.ends_with("ask for a new one."), "{name}: it was the Worker who judged: {detail}");
+                assert!(
+                    detail.ends_with("ask for a new one."),
+                    "{name}: it was the Worker who judged: {detail}"
+                );
             }
         }
     }

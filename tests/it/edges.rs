@@ -78,13 +78,19 @@ async fn everybody_is_answered_as_by_the_origin() {
     for edge in all(&app) {
         // Whoever comes first fills what there is to fill; the second time there are copies.
         for _ in 0..2 {
-            for (path, viewer) in paths.iter().flat_map(|path| viewers.iter().map(move |viewer| (path, viewer))) {
-                let with = |request| viewer.iter().fold(request, |r: crate::support::TestRequest<'_>, (n, v)| r.header(n, v));
+            for (path, viewer) in
+                paths.iter().flat_map(|path| viewers.iter().map(move |viewer| (path, viewer)))
+            {
+                let with = |request| {
+                    viewer.iter().fold(request, |r: crate::support::TestRequest<'_>, (n, v)| r.header(n, v))
+                };
                 let at_origin = with(app.get(path)).send().await;
                 let at_edge = with(edge.get(&app, path)).send().await;
                 let context = format!("{} {path} {viewer:?}", edge.name);
                 assert_eq!(told(&at_edge), told(&at_origin), "{context}");
-                for name in ["etag", "vary", "content-security-policy", "cross-origin-resource-policy", "set-cookie"] {
+                for name in
+                    ["etag", "vary", "content-security-policy", "cross-origin-resource-policy", "set-cookie"]
+                {
                     assert_eq!(at_edge.header(name), at_origin.header(name), "{name} {context}");
                 }
             }
@@ -103,13 +109,15 @@ async fn viewers_share_a_copy() {
             let before = served(&app).await;
             if edge.name == "Varnish" {
                 // All at once: it lets one go and the others wait.
-                let viewers = (0..30).map(|n| edge.get(&app, &path).header("cookie", &format!("id={n}")).send());
+                let viewers =
+                    (0..30).map(|n| edge.get(&app, &path).header("cookie", &format!("id={n}")).send());
                 for reply in futures_util::future::join_all(viewers).await {
                     reply.expect(200);
                 }
             }
             for n in 0..10 {
-                let reply = edge.get(&app, &path).header("cookie", &format!("id={n}")).send().await.expect(200);
+                let reply =
+                    edge.get(&app, &path).header("cookie", &format!("id={n}")).send().await.expect(200);
                 assert!(!reply.body.is_empty());
             }
             let fetches = served(&app).await - before;
@@ -172,7 +180,10 @@ async fn a_link_that_is_none_meets_no_copy() {
             edge.get(&app, none).send().await.expect_problem(403, "link_invalid");
         }
         // The epoch before this one was never shown, nor does a link open its path to others.
-        edge.get(&app, &signed(&app, &path, now_secs() + 900, 0)).send().await.expect_problem(404, "not_found");
+        edge.get(&app, &signed(&app, &path, now_secs() + 900, 0))
+            .send()
+            .await
+            .expect_problem(404, "not_found");
         edge.get(&app, &path).send().await.expect_problem(404, "not_found");
         edge.get(&app, &link).send().await.expect(200);
     }
@@ -235,7 +246,12 @@ async fn no_other_spelling_of_a_path_meets_a_copy_or_leaves_one() {
             let with_query = edge.get(&app, &format!("{spelling}?{query}")).send().await;
             // The Worker is never told how a path was spelled: dots are gone by then, there and at the origin.
             if edge.name == "Varnish" || !(spelling.contains("/.") || spelling.contains("%2e")) {
-                assert!(with_query.status.is_client_error(), "{} {spelling}: {}", edge.name, with_query.status);
+                assert!(
+                    with_query.status.is_client_error(),
+                    "{} {spelling}: {}",
+                    edge.name,
+                    with_query.status
+                );
             }
         }
     }
@@ -247,7 +263,8 @@ async fn a_purge_takes_every_copy_of_an_image() {
     for edge in all(&app) {
         let (image, post) = posted(&app, "public", 1).await;
         let (other, _) = posted(&app, "public", 2).await;
-        let mut paths: Vec<String> = [64, 128].iter().map(|width| format!("/i/{image}/width={width}")).collect();
+        let mut paths: Vec<String> =
+            [64, 128].iter().map(|width| format!("/i/{image}/width={width}")).collect();
         paths.push(format!("/i/{image}/original"));
         paths.push(format!("/i/{image}/width=32,format=auto"));
         paths.push(app.link("alice", &image, "width=64").await);
@@ -277,7 +294,8 @@ async fn varnish_is_purged_by_pinhole_alone() {
     let purge = || varnish.request(&app, "PURGE", "/").header("xkey-purge", &format!("img-{image}"));
     purge().send().await.expect(403);
     purge().header("authorization", "Bearer another").send().await.expect(403);
-    let pathless = varnish.request(&app, "PURGE", "/").header("authorization", &format!("Bearer {PURGE_TOKEN}"));
+    let pathless =
+        varnish.request(&app, "PURGE", "/").header("authorization", &format!("Bearer {PURGE_TOKEN}"));
     pathless.send().await.expect(400);
     let before = served(&app).await;
     varnish.get(&app, &format!("/i/{image}/width=64")).send().await.expect(200);
@@ -298,9 +316,11 @@ async fn conditions_and_ranges_are_answered_from_a_copy() {
                 assert_eq!(range.header("content-range"), format!("bytes 10-19/{}", whole.body.len()));
                 let beyond = format!("bytes={}-", whole.body.len());
                 edge.get(&app, &path).header("range", &beyond).send().await.expect(416);
-                let same = edge.get(&app, &path).header("if-none-match", whole.etag()).send().await.expect(304);
+                let same =
+                    edge.get(&app, &path).header("if-none-match", whole.etag()).send().await.expect(304);
                 assert_eq!((same.etag(), same.body.len()), (whole.etag(), 0), "{}", edge.name);
-                let other = edge.get(&app, &path).header("if-none-match", "\"other\"").send().await.expect(200);
+                let other =
+                    edge.get(&app, &path).header("if-none-match", "\"other\"").send().await.expect(200);
                 assert_eq!(other.body, whole.body, "{}", edge.name);
                 let head = edge.request(&app, "HEAD", &path).send().await.expect(200);
                 assert_eq!((head.etag(), head.body.len()), (whole.etag(), 0), "{}", edge.name);

@@ -6,6 +6,7 @@ mod access;
 mod api;
 mod auto;
 mod check;
+mod clients;
 mod commands;
 mod credentials;
 mod delivery;

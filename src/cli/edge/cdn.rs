@@ -43,7 +43,9 @@ pub(super) fn cloudfront(config: &Config) -> Result<Vec<File>, Failure> {
 pub(super) fn cloudflare(args: &Cloudflare, config: &Config) -> Result<Vec<File>, Failure> {
     let origin = args.origin.as_ref().unwrap_or(&config.server.public_url);
     if origin.is_empty() {
-        return Err(Failure::usage("server.public_url is not set; name the origin with --origin https://host"));
+        return Err(Failure::usage(
+            "server.public_url is not set; name the origin with --origin https://host",
+        ));
     }
     with_keys(config, "pinhole.js", |keys| edge::cloudflare(keys, origin))
 }
