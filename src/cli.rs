@@ -1,6 +1,7 @@
 //! The command line: one command a file.
 
 mod dev;
+mod edge;
 mod key;
 mod migrate;
 mod run;
@@ -37,6 +38,7 @@ enum Command {
     Verify(sign::VerifyArgs),
     Token(token::Args),
     Key(key::Args),
+    Edge(edge::Args),
 }
 
 /// Why a command failed: one line that says what to change.
@@ -70,6 +72,7 @@ impl Cli {
             Command::Verify(args) => sign::verify(&args),
             Command::Token(args) => token::run(&args),
             Command::Key(args) => key::run(&args),
+            Command::Edge(args) => edge::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -19,7 +19,9 @@
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
 //! | [`access`] | who may see an image: pure |
 //! | [`link`] | signed links: pure |
+//! | [`edge`] | verifiers for the caches of others in front: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
+//! | `client/pinhole.js` | a module for pages: shows images by links, and renews them |
 //! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
@@ -70,6 +72,8 @@
 //!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
 //!   read once and published under another key anyway.
 //! * `/authz` tells an edge 400 and 401 in `Pinhole-Status`, too, where that is what the origin would answer.
+//! * Varnish in front keeps copies under the whole URL of a link instead of path and epoch: it has no HMAC that takes
+//!   any key, so a hit must be the very link that the origin let through. Viewers of one window share that (`edge`).
 //! * A narrowing writes no purges yet, since there are no edges to purge.
 //! * Every row's object exists, but for masters and variants: they can be made again, so an absent one is no
 //!   loss. Which master a variant is made of is said by the ledger's row and the options, never by what lies
@@ -96,6 +100,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod edge;
 pub mod error;
 pub mod fetch;
 pub mod gate;
