@@ -25,6 +25,7 @@ export class Browser {
       console.error(`chromedriver: ${error.message}; tests/run installs it`);
       process.exit(1);
     });
+    process.on('exit', () => browser.#driver.kill());
     const server = await browser.#listening();
     browser.#profile = await mkdtemp(join(tmpdir(), 'pinhole-browser-'));
     const args = ['--headless=new', `--window-size=${width},${height}`, `--user-data-dir=${browser.#profile}`, '--lang=en-GB'];
@@ -48,7 +49,7 @@ export class Browser {
       let said = '';
       this.#driver.stdout.on('data', (chunk) => {
         said += chunk;
-        const port = /on port (\d+)/.exec(said)?.[1];
+        const port = /successfully on port (\d+)/.exec(said)?.[1];
         if (port) {
           resolve(`http://127.0.0.1:${port}`);
         }
@@ -129,10 +130,11 @@ export class Browser {
   }
 
   /** Bytes a second that may go up; 0 for as many as will. */
-  slowUploads(bytesPerSecond) {
+  async slowUploads(bytesPerSecond) {
+    await this.cdp('Network.enable', {});
     const uploadThroughput = bytesPerSecond || -1;
     const conditions = { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput };
-    return this.cdp('Network.emulateNetworkConditions', conditions);
+    await this.cdp('Network.emulateNetworkConditions', conditions);
   }
 
   /** The console's messages since the last time. */

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod auto;
+mod browser;
 mod check;
 mod clients;
 mod commands;
@@ -23,6 +24,7 @@ mod issuer;
 mod jpegs;
 mod masters;
 mod memory;
+mod npm;
 mod options;
 mod pictures;
 mod readme;

@@ -40,7 +40,8 @@ export class LinkPanel {
   /** Who may see an image has changed: its links may have died. */
   changed(image) {
     if (this.#link?.image === image) {
-      attempt(() => this.#tell());
+      // What was done says more than what comes of it.
+      this.#tell(false);
     }
   }
 
@@ -85,14 +86,18 @@ export class LinkPanel {
     return ask({ as: null, path: pathname + search, headers: { Accept: ACCEPT } });
   }
 
-  async #tell() {
+  async #tell(isAloud = true) {
     try {
       const { status, blob } = await this.#asked(this.#link.url);
       this.#state(`Alive. A stranger with this link gets ${status}, ${bytes(blob.size)}.`, true);
-      say('The link is alive.');
+      if (isAloud) {
+        say('The link is alive.');
+      }
     } catch (error) {
       this.#state(`Dead. A stranger with this link gets ${error.message}`, false);
-      complain(error);
+      if (isAloud) {
+        complain(error);
+      }
     }
   }
 
@@ -125,7 +130,7 @@ export class LinkPanel {
       $('link-left').textContent = `${minutes}:${String(seconds).padStart(2, '0')}`;
       if (left === 0) {
         clearInterval(this.#timer);
-        attempt(() => this.#tell());
+        this.#tell();
       }
     };
     this.#timer = setInterval(tick, 1000);

@@ -12,15 +12,16 @@ const who = (as) => (as === BY_COOKIE ? 'cookie' : nameOf(as));
 
 function row({ as, kind, method, url, status, sent, received, ms }) {
   const place = where(url);
-  const host = el('span', { class: `place ${place}` }, place);
   const answered = status === 0 ? 'none' : String(status);
+  const isRefused = status >= 400 || status === 0;
+  const to = el('div', {}, el('span', { class: `place ${place}` }, place), ' ', el('span', { class: 'host' }, url.host));
+  const path = url.pathname + (url.search ? '?…' : '');
+  const amount = (label, count) => el('div', {}, count > 0 ? bytes(count) : '–', ` ${label}`);
   const cells = [
     el('td', {}, who(as)),
-    el('td', {}, host, ' ', el('span', { class: 'host' }, url.host)),
-    el('td', { class: 'path' }, el('b', {}, method), ' ', url.pathname + (url.search ? '?…' : '')),
-    el('td', { class: status >= 400 || status === 0 ? 'num refused' : 'num' }, answered),
-    el('td', { class: 'num' }, sent > 0 ? bytes(sent) : '–'),
-    el('td', { class: 'num' }, received > 0 ? bytes(received) : '–'),
+    el('td', { class: 'request' }, to, el('div', { class: 'path' }, el('b', {}, method), ` ${path}`)),
+    el('td', { class: isRefused ? 'status num refused' : 'status num' }, answered),
+    el('td', { class: 'num' }, amount('sent', sent), amount('got', received)),
     el('td', { class: 'num' }, millis(ms)),
   ];
   const tr = el('tr', { class: kind }, ...cells);
@@ -44,16 +45,21 @@ function watchPictures() {
 }
 
 export function startLog() {
-  const rows = $('log-rows');
+  const [list, rows] = [$('log'), $('log-rows')];
   wire.addEventListener('sent', ({ detail }) => {
-    rows.prepend(row(detail));
+    // Whoever reads further up is left there.
+    const isAtEnd = list.scrollTop + list.clientHeight > list.scrollHeight - 4;
+    rows.append(row(detail));
     while (rows.rows.length > MAX_ROWS) {
-      rows.lastElementChild.remove();
+      rows.firstElementChild.remove();
+    }
+    if (isAtEnd) {
+      list.scrollTop = list.scrollHeight;
     }
   });
   $('log-clear').addEventListener('click', () => rows.replaceChildren());
   $('log-views').addEventListener('change', ({ target }) => {
-    $('log').classList.toggle('with-views', target.checked);
+    list.classList.toggle('with-views', target.checked);
   });
   watchPictures();
 }
