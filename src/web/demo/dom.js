@@ -51,7 +51,7 @@ export async function attempt(doing) {
   }
 }
 
-/** `1 234 B`, `12.3 kB`, `4.5 MB`. */
+/** `123 B`, `12.3 kB`, `4.5 MB`. */
 export function bytes(count) {
   if (count < 1000) {
     return `${count} B`;
@@ -59,8 +59,13 @@ export function bytes(count) {
   return count < 1e6 ? `${(count / 1e3).toFixed(1)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 }
 
-/** `0.4 ms`, `12 ms`. */
-export const millis = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`);
+/** `0.4 ms`, `12 ms`, `3.4 s`. */
+export function millis(ms) {
+  if (ms >= 1000) {
+    return `${(ms / 1000).toFixed(1)} s`;
+  }
+  return ms < 10 ? `${ms.toFixed(1)} ms` : `${Math.round(ms)} ms`;
+}
 
 /** The name of a viewer; `null` is a stranger. */
 export const nameOf = (viewer) => viewer ?? 'nobody';
