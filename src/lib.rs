@@ -21,8 +21,8 @@
 //! | [`link`] | signed links: pure |
 //! | [`edge`] | verifiers for the caches of others in front: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
-//! | `client/pinhole.js` | a module for pages: shows images by links, and renews them |
-//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`wait`], [`id`] | tools that know nothing of images |
+//! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
+//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -96,6 +96,7 @@ pub mod access;
 pub mod app;
 pub mod budget;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod db;
