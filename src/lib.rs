@@ -21,7 +21,7 @@
 //! | [`link`] | signed links: pure |
 //! | [`edge`] | verifiers for the caches of others in front: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
-//! | `client/pinhole.js` | a module for pages: shows images by links, and renews them |
+//! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
 //! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],

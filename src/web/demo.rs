@@ -49,7 +49,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("options.js", JS, include_bytes!("demo/options.js")),
     ("people.js", JS, include_bytes!("demo/people.js")),
     ("picture.js", JS, include_bytes!("demo/picture.js")),
-    ("pinhole.js", JS, include_bytes!("../client/pinhole.js")),
+    ("pinhole.js", JS, include_bytes!("page/pinhole.js")),
     ("post.js", JS, include_bytes!("demo/post.js")),
     ("session.js", JS, include_bytes!("demo/session.js")),
     ("shown.js", JS, include_bytes!("demo/shown.js")),

@@ -1,4 +1,4 @@
-// Appended to the CloudFront function: hands it events as CloudFront does, and prints what it answers.
+// Appended to the CloudFront function: hands it events as CloudFront does, and prints its answers.
 // https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/functions-event-structure.html
 // CASES and NOW stand before it. Node.js runs it, and njs, which CloudFront's own runtime is made of.
 
@@ -30,4 +30,7 @@ function eventOf(asked) {
   };
 }
 
-console.log(JSON.stringify(CASES.map(eventOf).map(handler)));
+// A line for each: njs breaks long ones.
+CASES.map(eventOf).map(handler).forEach(function (answer) {
+  console.log(JSON.stringify(answer));
+});

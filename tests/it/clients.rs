@@ -49,7 +49,7 @@ fn the_signing_examples_sign_as_the_vectors_do() {
 
 #[test]
 fn the_module_for_pages_keeps_its_promises() {
-    let test = in_project("tests/client/pinhole.test.mjs");
+    let test = in_project("tests/page/pinhole.test.mjs");
     run(Command::new("node").arg("--test").arg(test));
 }
 
@@ -63,7 +63,7 @@ async fn the_module_shows_what_the_server_links() {
         {"id": NEVER_THERE, "options": "original"},
     ]);
     let mut node = Command::new("node");
-    node.arg(in_project("tests/client/show.mjs"));
+    node.arg(in_project("tests/page/show.mjs"));
     node.args([&format!("{}/v1/links", app.url), &app.token("alice").await, &wanted.to_string()]);
     let output = tokio::task::spawn_blocking(move || run(&mut node)).await.unwrap();
     let shown: Value = serde_json::from_slice(&output.stdout).unwrap();

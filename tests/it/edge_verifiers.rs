@@ -67,7 +67,9 @@ fn cloudfront(runtime: &str, cases: &Value) -> Vec<Value> {
     });
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{runtime}: {said}{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{runtime}: {error}: {said}"))
+    let answer =
+        |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{runtime}: {error}: {line}"));
+    said.lines().map(answer).collect()
 }
 
 /// Where CloudFront's function runs in tests: njs is what CloudFront's own runtime is made of.

@@ -24,7 +24,7 @@ pub(super) struct Cloudfront {}
   pinhole edge cloudflare --config pinhole.toml --origin https://origin.example.org >pinhole.js
   npx wrangler deploy pinhole.js --name pinhole --compatibility-date 2024-11-11 --route 'img.example.org/*'")]
 pub(super) struct Cloudflare {
-    /// The origin as the Worker reaches it. server.public_url without one, as is right for a Worker on a route
+    /// The origin as the Worker reaches it. `server.public_url` without one, as is right for a Worker on a route
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
 }

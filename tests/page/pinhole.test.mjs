@@ -1,8 +1,8 @@
-// What src/client/pinhole.js does, by a clock and a server of the test's own: node --test tests/client
+// What src/web/page/pinhole.js does, by a clock and a server of the test's own: node --test tests/page
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Links, srcset } from '../../src/client/pinhole.js';
+import { Links, srcset } from '../../src/web/page/pinhole.js';
 
 const START = Date.parse('2027-01-15T08:00:00Z');
 const LIFETIME_MS = 900_000;
