@@ -28,10 +28,11 @@ export class Browser {
     process.on('exit', () => browser.#driver.kill());
     const server = await browser.#listening();
     browser.#profile = await mkdtemp(join(tmpdir(), 'pinhole-browser-'));
-    const args = ['--headless=new', `--window-size=${width},${height}`, `--user-data-dir=${browser.#profile}`, '--lang=en-GB'];
+    const args = ['--headless=new', '--lang=en-GB', `--window-size=${width},${height}`];
+    args.push(`--user-data-dir=${browser.#profile}`);
     // A container's /dev/shm is often too small, and root has no sandbox.
     args.push('--disable-dev-shm-usage', ...(process.getuid() === 0 ? ['--no-sandbox'] : []));
-    const alwaysMatch = { 'goog:chromeOptions': { args }, 'goog:loggingPrefs': { browser: 'ALL' }, unhandledPromptBehavior: 'dismiss' };
+    const alwaysMatch = { 'goog:chromeOptions': { args }, 'goog:loggingPrefs': { browser: 'ALL' } };
     const { sessionId } = await post(`${server}/session`, { capabilities: { alwaysMatch } });
     browser.#base = `${server}/session/${sessionId}`;
     return browser;
@@ -144,13 +145,10 @@ export class Browser {
 
   /** Writes the whole page as a PNG. */
   async screenshot(file) {
-    const { data } = await this.cdp('Page.captureScreenshot', { captureBeyondViewport: true, ...(await this.#wholePage()) });
-    await writeFile(file, Buffer.from(data, 'base64'));
-  }
-
-  async #wholePage() {
     const { cssContentSize } = await this.cdp('Page.getLayoutMetrics', {});
-    return { clip: { ...cssContentSize, scale: 1 } };
+    const clip = { ...cssContentSize, scale: 1 };
+    const { data } = await this.cdp('Page.captureScreenshot', { captureBeyondViewport: true, clip });
+    await writeFile(file, Buffer.from(data, 'base64'));
   }
 }
 

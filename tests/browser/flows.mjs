@@ -16,6 +16,13 @@ const [flow, url, s3Url, files] = process.argv.slice(2);
 const [app, bucket] = [url, s3Url].map((each) => new URL(each).host);
 const noise = join(files, 'noise.png');
 
+/** The upload that was begun last. */
+const NEWEST = '#upload-lines li:first-child';
+const SIZES = {
+  desk: { width: 1280, height: 900, deviceScaleFactor: 1, mobile: false },
+  phone: { width: 390, height: 844, deviceScaleFactor: 1, mobile: true },
+};
+
 let browser;
 
 /** Opens the page, and waits until it shows what there is. */
@@ -42,10 +49,10 @@ const choose = (name, value) => browser.click(`input[name="${name}"][value="${va
 
 const submit = () => browser.click('#upload .main');
 
-const signIn = async (user) => {
+async function signIn(user) {
   await choose('viewer', user);
-  await browser.until((said) => document.getElementById('said').textContent === said, user ? `You are ${user}.` : 'Nobody is signed in: you are a stranger.');
-};
+  await said(user ? `You are ${user}.` : 'Nobody is signed in: you are a stranger.');
+}
 
 async function postSample(visibility, way = 'one') {
   const before = await cards();
@@ -108,7 +115,7 @@ const flows = {
       await browser.run(() => {
         window.progress = [];
         const watch = new MutationObserver(() => {
-          const bar = document.querySelector('#upload-lines li:first-child progress');
+          const bar = document.querySelector('#upload-lines progress');
           window.progress.push(bar.value / bar.max);
         });
         watch.observe(document.getElementById('upload-lines'), { subtree: true, childList: true, attributes: true });
@@ -120,7 +127,7 @@ const flows = {
       assert.ok(seen.filter((part) => part > 0 && part < 1).length >= 2, `${way}: the bar moves: ${seen}`);
       const rows = await log();
       const most = (place) => Math.max(0, ...rows.filter((row) => row.place === place).map((row) => row.sent));
-      const state = await browser.textOf('#upload-lines li:first-child .state');
+      const state = await browser.textOf(`${NEWEST} .state`);
       if (way === 'one' || way === 'two') {
         assert.ok(most('app') >= size && most('bucket') === 0, JSON.stringify(rows));
         assert.ok(state.includes(`to the app, ${app}`), state);
@@ -138,10 +145,8 @@ const flows = {
       await browser.run((kind) => {
         const data = new DataTransfer();
         data.items.add(new File(['x'], `${kind}.png`, { type: 'image/png' }));
-        const init = { bubbles: true, cancelable: true };
-        document.body.dispatchEvent(
-          kind === 'drop' ? new DragEvent('drop', { ...init, dataTransfer: data }) : new ClipboardEvent('paste', { ...init, clipboardData: data }),
-        );
+        const init = { bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data };
+        document.body.dispatchEvent(new (kind === 'drop' ? DragEvent : ClipboardEvent)(kind, init));
       }, kind);
       assert.match(await browser.textOf('#chosen'), new RegExp(`${kind}\\.png, 1 B`));
     }
@@ -155,16 +160,15 @@ const flows = {
       await browser.slowUploads(300_000);
       await submit();
       await browser.until(() => document.querySelector('#upload-lines progress').value > 0);
-      const [cancel, retry] = ['Cancel', 'Retry'].map((name) => `#upload-lines li:first-child button[aria-label^="${name}"]`);
-      await browser.click(cancel);
+      await browser.click(`${NEWEST} [aria-label^="Cancel"]`);
       await said('noise.png was cancelled.');
-      assert.equal(await browser.textOf('#upload-lines li:first-child .state'), 'Cancelled. Nothing of it is kept.');
+      assert.equal(await browser.textOf(`${NEWEST} .state`), 'Cancelled. Nothing of it is kept.');
       assert.equal(await cards(), at, 'no post of it');
       assert.equal(await browser.run(() => document.querySelectorAll('.slot').length), 0);
       await browser.slowUploads(0);
-      await browser.click(retry);
+      await browser.click(`${NEWEST} [aria-label^="Retry"]`);
       await posted(at + 1);
-      assert.match(await browser.textOf('#upload-lines li:first-child .state'), /^Posted\./);
+      assert.match(await browser.textOf(`${NEWEST} .state`), /^Posted\./);
     }
     const deleted = (await log()).filter((row) => row.request.startsWith('DELETE /v1/uploads/'));
     assert.deepEqual(deleted.map((row) => row.status), ['204'], 'what was granted was given up');
@@ -180,7 +184,7 @@ const flows = {
     await shownTo('alice', 'bob', 'carol', 'nobody');
     await setVisibility('private');
     await shownTo('alice');
-    assert.match(await said('Nothing is here any more'), /Shown to alice\. Nothing is here any more for bob, carol and nobody: 404\./);
+    await said('Shown to alice. Nothing is here any more for bob, carol and nobody: 404.');
     await setVisibility('followers');
     await shownTo('alice', 'bob');
     await browser.click('input[aria-label="bob follows alice"]');
@@ -194,9 +198,12 @@ const flows = {
     };
     await browser.until(isLoaded);
     const image = await browser.run(() =>
-      Object.fromEntries([...document.querySelector('.post:not(.slot) .mine img').attributes].map(({ name, value }) => [name, value])),
+      Object.fromEntries(
+        [...document.querySelector('.post:not(.slot) .mine img').attributes].map(({ name, value }) => [name, value]),
+      ),
     );
-    assert.equal(`${image.width} × ${image.height}, ${image.loading}, ${image.decoding}`, '1600 × 1200, lazy, async');
+    const marked = `${image.width} × ${image.height}, ${image.loading}, ${image.decoding}`;
+    assert.equal(marked, '1600 × 1200, lazy, async');
     assert.match(image.srcset, /width=320,format=auto 320w, .*width=1200,format=auto 1200w/);
     assert.ok(image.sizes && image.alt, JSON.stringify(image));
     await signIn('bob');
@@ -205,7 +212,8 @@ const flows = {
       return document.querySelector('.post:not(.slot) .mine').innerText.includes('nothing here: 404');
     });
     assert.match(await mine(), /As you see it, bob/);
-    assert.equal(await browser.run(() => document.querySelectorAll('.post input[type=radio]').length), 0, 'it is not his to change');
+    const radios = await browser.run(() => document.querySelectorAll('.post input[type=radio]').length);
+    assert.equal(radios, 0, 'it is not his to change');
     await signIn('');
     await browser.until(() => {
       document.querySelector('.post:not(.slot) .mine').scrollIntoView({ block: 'center' });
@@ -272,7 +280,8 @@ const flows = {
     assert.match(left, /^\d+:\d\d$/);
     await browser.until((left) => document.getElementById('link-left').textContent !== left, left);
     await browser.until(() => document.querySelector('#link-frame img')?.naturalWidth > 0);
-    assert.match(await browser.run(() => document.querySelector('#link-frame img').srcset), /sig=\S+ 320w, .*sig=\S+ 640w/);
+    const srcset = await browser.run(() => document.querySelector('#link-frame img').srcset);
+    assert.match(srcset, /sig=\S+ 320w, .*sig=\S+ 640w/);
     await browser.click('#link-spoil');
     isSentence(await said('403 Forbidden'));
     await browser.click('#link-ask');
@@ -400,7 +409,7 @@ const flows = {
     };
     for (const phone of [false, true]) {
       if (phone) {
-        await browser.cdp('Emulation.setDeviceMetricsOverride', { width: 390, height: 844, deviceScaleFactor: 1, mobile: true });
+        await browser.cdp('Emulation.setDeviceMetricsOverride', SIZES.phone);
       }
       await browser.reload();
       await ready();
@@ -444,15 +453,12 @@ const flows = {
       await browser.run((card) => document.querySelectorAll('.post:not(.slot)')[card].scrollIntoView(), card);
       await browser.until((card) => {
         const tiles = [...document.querySelectorAll('.post:not(.slot)')[card].querySelectorAll('.tiles figure')];
-        return tiles.every((tile) => tile.querySelector('.frame').childElementCount > 0 && !tile.hasAttribute('aria-busy'));
+        return tiles.every((tile) => tile.querySelector('.frame > *') && !tile.hasAttribute('aria-busy'));
       }, card);
     }
     const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
     const screenshots = process.env.PINHOLE_TEST_SCREENSHOTS;
-    for (const [size, metrics] of Object.entries({
-      desk: { width: 1280, height: 900, deviceScaleFactor: 1, mobile: false },
-      phone: { width: 390, height: 844, deviceScaleFactor: 1, mobile: true },
-    })) {
+    for (const [size, metrics] of Object.entries(SIZES)) {
       await browser.cdp('Emulation.setDeviceMetricsOverride', metrics);
       for (const theme of ['light', 'dark']) {
         const features = [{ name: 'prefers-color-scheme', value: theme }];
@@ -460,8 +466,9 @@ const flows = {
         await browser.run(() => scrollTo(0, 0));
         const found = await browser.run(`async () => {
           ${axe};
-          const { violations, incomplete } = await axe.run(document, { resultTypes: ['violations'] });
-          return violations.map(({ id, help, nodes }) => [id, help, ...nodes.map((node) => node.html + ' ' + node.failureSummary)]);
+          const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+          const all = (nodes) => nodes.map((node) => node.html + ' ' + node.failureSummary);
+          return violations.map(({ id, help, nodes }) => [id, help, ...all(nodes)]);
         }`);
         assert.deepEqual(found, [], `${size}, ${theme}`);
         const [width, room] = await browser.run(() => [document.documentElement.scrollWidth, innerWidth]);

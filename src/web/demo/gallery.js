@@ -41,13 +41,15 @@ class Feed {
 
 /** A card of a post's size, with nothing on it but a sentence. */
 function emptyCard(text) {
-  const figure = (...inside) => el('figure', {}, el('div', { class: 'frame' }, ...inside), el('figcaption', {}, '\u00a0'));
+  const blank = (name, properties) => el(name, properties, '\u00a0');
+  const figure = (...inside) => el('figure', {}, el('div', { class: 'frame' }, ...inside), blank('figcaption'));
   const mine = figure(el('p', { class: 'nothing' }, text));
   mine.classList.add('mine');
-  const lines = [el('p', { class: 'h3' }, '\u00a0'), el('p', { class: 'by' }, '\u00a0'), el('div', { class: 'controls' })];
+  const lines = [blank('p', { class: 'h3' }), blank('p', { class: 'by' }), el('div', { class: 'controls' })];
   const tiles = el('div', { class: 'tiles' }, ...VIEWERS.map(() => figure()));
   const buttons = el('div', { class: 'buttons' }, el('button', { type: 'button', disabled: true }, 'Inspect'));
-  return el('article', { class: 'post slot', 'aria-busy': 'true' }, mine, el('div', { class: 'about' }, ...lines, tiles, buttons));
+  const about = el('div', { class: 'about' }, ...lines, tiles, buttons);
+  return el('article', { class: 'post slot', 'aria-busy': 'true' }, mine, about);
 }
 
 export class Gallery {

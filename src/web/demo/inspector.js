@@ -100,19 +100,27 @@ export class Inspector extends EventTarget {
 
   #show({ status, headers, blob, ms }, picture) {
     const timing = timings(headers.get('Server-Timing'));
-    const whole = this.#known?.bytes;
-    const part = whole ? `, ${((100 * blob.size) / whole).toFixed(blob.size < whole / 10 ? 1 : 0)} % of the original’s ${bytes(whole)}` : '';
+    const decision = millis(Number(timing.get('access')?.get('dur') ?? 0));
     this.#facts({
       status: `${status}, as ${nameOf(session.user)} by cookie`,
       type: headers.get('Content-Type'),
       pixels: `${picture.naturalWidth} × ${picture.naturalHeight}`,
-      size: `${bytes(blob.size)}${part}`,
+      size: bytes(blob.size) + this.#partOfWhole(blob.size),
       from: originOf(timing),
-      took: `${millis(ms)} as this browser saw it; the decision ${millis(Number(timing.get('access')?.get('dur') ?? 0))}`,
+      took: `${millis(ms)} as this browser saw it; the decision ${decision}`,
       cache: headers.get('Cache-Control'),
     });
     $('inspect-headers').textContent = [...headers].map(([name, value]) => `${name}: ${value}`).join('\n');
     $('inspect-frame').replaceChildren(picture);
+  }
+
+  #partOfWhole(count) {
+    const whole = this.#known?.bytes;
+    if (!whole) {
+      return '';
+    }
+    const percent = ((100 * count) / whole).toFixed(count < whole / 10 ? 1 : 0);
+    return `, ${percent} % of the original’s ${bytes(whole)}`;
   }
 
   #refuse(error) {

@@ -11,11 +11,7 @@ export class Limit {
 
   /** Runs a task when there is room; not at all if it was called off before that. */
   async run(task, signal) {
-    if (this.#free === 0) {
-      await new Promise((go) => this.#waiting.push(go));
-    } else {
-      this.#free -= 1;
-    }
+    await this.#turn(signal);
     try {
       signal?.throwIfAborted();
       return await task();
@@ -27,5 +23,25 @@ export class Limit {
         this.#free += 1;
       }
     }
+  }
+
+  /** Waits until there is room, and takes it. */
+  async #turn(signal) {
+    signal?.throwIfAborted();
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return;
+    }
+    await new Promise((go, stop) => {
+      this.#waiting.push(go);
+      const leave = () => {
+        const at = this.#waiting.indexOf(go);
+        if (at >= 0) {
+          this.#waiting.splice(at, 1);
+          stop(signal.reason);
+        }
+      };
+      signal?.addEventListener('abort', leave, { once: true });
+    });
   }
 }

@@ -14,7 +14,8 @@ function row({ as, kind, method, url, status, sent, received, ms }) {
   const place = where(url);
   const answered = status === 0 ? 'none' : String(status);
   const isRefused = status >= 400 || status === 0;
-  const to = el('div', {}, el('span', { class: `place ${place}` }, place), ' ', el('span', { class: 'host' }, url.host));
+  const host = el('span', { class: 'host' }, url.host);
+  const to = el('div', {}, el('span', { class: `place ${place}` }, place), ' ', host);
   const path = url.pathname + (url.search ? '?…' : '');
   const amount = (label, count) => el('div', {}, count > 0 ? bytes(count) : '–', ` ${label}`);
   const cells = [

@@ -28,20 +28,29 @@ export function startPeople(onFollow) {
     radio.addEventListener('change', () => attempt(() => signIn(viewer)));
     $('viewers').append(el('label', {}, radio, el('span', {}, viewer ?? 'nobody')));
   }
-  session.addEventListener('change', () => {
-    for (const radio of document.getElementsByName('viewer')) {
-      radio.checked = radio.value === (session.user ?? '');
-    }
-  });
+  session.addEventListener('change', mark);
   for (const follower of USERS) {
     const others = USERS.filter((user) => user !== follower);
     const labels = others.map((author) => el('label', {}, box(follower, author, onFollow), ` ${author}`));
-    $('following').append(el('div', { role: 'group', 'aria-label': `${follower} follows` }, `${follower} follows`, ...labels));
+    const group = { role: 'group', 'aria-label': `${follower} follows` };
+    $('following').append(el('div', group, `${follower} follows`, ...labels));
+  }
+}
+
+/** Marks who is signed in. */
+function mark() {
+  for (const radio of document.getElementsByName('viewer')) {
+    radio.checked = radio.value === (session.user ?? '');
   }
 }
 
 async function signIn(user) {
-  await session.signIn(user);
+  try {
+    await session.signIn(user);
+  } catch (error) {
+    mark();
+    throw error;
+  }
   say(user === null ? 'Nobody is signed in: you are a stranger.' : `You are ${user}.`);
 }
 

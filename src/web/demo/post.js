@@ -30,16 +30,13 @@ export class Post {
     }
     this.controls = el('div', { class: 'controls' });
     const heading = el('h3', { id: `post-${post.id}` }, post.text || `${post.author}’s picture`);
-    const date = new Date(post.created_at);
-    const when = el('time', { dateTime: post.created_at }, date.toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' }));
+    const date = new Date(post.created_at).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
+    const by = el('p', { class: 'by' }, `by ${post.author}, `, el('time', { dateTime: post.created_at }, date));
     const tiles = el('div', { class: 'tiles' }, ...this.tiles.map((tile) => tile.element));
     const gone = el('p', { class: 'nothing frame' }, 'The picture was deleted.');
-    this.element = el(
-      'article',
-      { class: 'post', 'aria-labelledby': heading.id },
-      this.picture?.element ?? gone,
-      el('div', { class: 'about' }, heading, el('p', { class: 'by' }, `by ${post.author}, `, when), this.controls, tiles, this.#buttons()),
-    );
+    const about = el('div', { class: 'about' }, heading, by, this.controls, tiles, this.#buttons());
+    const article = { class: 'post', 'aria-labelledby': heading.id };
+    this.element = el('article', article, this.picture?.element ?? gone, about);
     this.drawControls();
   }
 
@@ -85,11 +82,15 @@ export class Post {
     try {
       this.post = await askJson({ as: author, method: 'PATCH', path: `/v1/posts/${id}`, json: { visibility } });
     } finally {
+      const hadFocus = this.controls.contains(document.activeElement);
       this.drawControls();
-      this.controls.querySelector(':checked')?.focus();
+      if (hadFocus) {
+        this.controls.querySelector(':checked')?.focus();
+      }
     }
     await this.refreshTiles(true);
-    const names = (sees) => list.format(this.tiles.filter((tile) => tile.sees === sees).map((tile) => nameOf(tile.viewer)));
+    const names = (sees) =>
+      list.format(this.tiles.filter((tile) => tile.sees === sees).map((tile) => nameOf(tile.viewer)));
     const refused = names(false) && ` Nothing is here any more for ${names(false)}: 404.`;
     say(`Now for ${FOR[this.post.visibility]}. Shown to ${names(true)}.${refused}`);
     this.images.forEach(this.told.onChange);

@@ -12,8 +12,15 @@ class Session extends EventTarget {
   /** @type {string|null} */
   user = null;
 
-  /** Signs a user in, or out with null: the cookie is set by the server alone. */
-  async signIn(user) {
+  #last = Promise.resolve();
+
+  /** Signs a user in, or out with null: the cookie is set by the server alone. One after the other. */
+  signIn(user) {
+    this.#last = this.#last.catch(() => {}).then(() => this.#switch(user));
+    return this.#last;
+  }
+
+  async #switch(user) {
     const response = user === null ? await dropCookie() : await newSession(user, 'same-origin');
     if (!response.ok) {
       throw new Error(`Nobody could be signed in: ${response.status}. Is pinhole dev still running?`);

@@ -25,7 +25,8 @@ class Upload {
     const { name, file } = draft;
     this.bar = el('progress', { max: file.size || 1, value: 0, 'aria-label': `Sent of ${name}` });
     this.state = el('p', { class: 'state' }, 'waiting');
-    const button = (text, press) => el('button', { type: 'button', 'aria-label': `${text}: ${name}`, onclick: press }, text);
+    const button = (text, press) =>
+      el('button', { type: 'button', 'aria-label': `${text}: ${name}`, onclick: press }, text);
     this.cancel = button('Cancel', () => this.#stop.abort());
     this.retry = button('Retry', () => this.run());
     this.dismiss = button('Dismiss', () => this.#dismiss());
@@ -178,9 +179,9 @@ export function startUpload(gallery) {
       $('file').focus();
       return;
     }
+    const [author, text, visibility] = [session.user, $('text').value.trim(), checked('visibility')];
     for (const file of files) {
-      const text = $('text').value.trim();
-      const draft = { author: session.user, file, name: file.name, text, visibility: checked('visibility'), key: crypto.randomUUID() };
+      const draft = { author, file, name: file.name, text, visibility, key: crypto.randomUUID() };
       const upload = new Upload(gallery, draft, checked('way'));
       all.unshift(upload);
       $('upload-lines').prepend(upload.element);

@@ -120,6 +120,10 @@ export function upload({ as, method, url, headers, body, signal, onProgress }) {
       const { status, responseText } = request;
       const received = new Blob([responseText]).size;
       tell({ as, kind: 'upload', method, url, status, sent, received, ms: performance.now() - began });
+      if (status === 401) {
+        // Whoever tries again does so with a new token.
+        forget(as);
+      }
       if (status >= 200 && status < 300) {
         resolve(responseText);
       } else if (status > 0) {
