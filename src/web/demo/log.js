@@ -10,17 +10,24 @@ const where = (url) => (url.host === location.host ? 'app' : 'bucket');
 
 const who = (as) => (as === BY_COOKIE ? 'cookie' : nameOf(as));
 
+/** A path whose ids and keys are cut, and without its query. */
+function short({ pathname, search }) {
+  const cut = pathname.replace(/[0-9a-f-]{32,36}/g, (id) => `${id.slice(0, 4)}…${id.slice(-4)}`);
+  return search ? `${cut}?…` : cut;
+}
+
 function row({ as, kind, method, url, status, sent, received, ms }) {
   const place = where(url);
   const answered = status === 0 ? 'none' : String(status);
   const isRefused = status >= 400 || status === 0;
   const host = el('span', { class: 'host' }, url.host);
   const to = el('div', {}, el('span', { class: `place ${place}` }, place), ' ', host);
-  const path = url.pathname + (url.search ? '?…' : '');
+  const whole = url.pathname + url.search;
+  const path = el('div', { class: 'path', title: `${method} ${whole}` }, el('b', {}, method), ` ${short(url)}`);
   const amount = (label, count) => el('div', {}, count > 0 ? bytes(count) : '–', ` ${label}`);
   const cells = [
     el('td', {}, who(as)),
-    el('td', { class: 'request' }, to, el('div', { class: 'path' }, el('b', {}, method), ` ${path}`)),
+    el('td', { class: 'request' }, to, path),
     el('td', { class: isRefused ? 'status num refused' : 'status num' }, answered),
     el('td', { class: 'num' }, amount('sent', sent), amount('got', received)),
     el('td', { class: 'num' }, millis(ms)),
