@@ -216,6 +216,7 @@ impl Config {
                 "must not exceed 100",
             ),
             (self.work.fetches > 0, "work.fetches", "must be at least 1"),
+            (self.work.streams > 0, "work.streams", "must be at least 1"),
             (self.work.writes > 0, "work.writes", "must be at least 1"),
             (self.work.completions > 0, "work.completions", "must be at least 1"),
             (self.work.receives > 0, "work.receives", "must be at least 1"),

@@ -4,12 +4,16 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use prometheus_client::metrics::counter::Counter;
 use rustix::process::{getpriority_process, setpriority_process};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
 
 /// How much nicer work is than everything else (see setpriority(2)): where cores are short, it gets a tenth of
 /// what answering does.
@@ -99,6 +103,14 @@ impl Gate {
         self.queue()?.turn().await
     }
 
+    /// The same, for those who may wait no longer than that: then they are refused.
+    pub async fn enter_within(&self, patience: Duration) -> Result<Pass, GateError> {
+        timeout(patience, self.queue()?.turn()).await.unwrap_or_else(|_| {
+            self.shed.inc();
+            Err(GateError::Full)
+        })
+    }
+
     /// How many run, and how many wait for their turn.
     pub fn load(&self) -> (usize, usize) {
         let inside = self.size as usize - self.places.available_permits();
@@ -168,6 +180,19 @@ mod tests {
         assert_eq!(gate.enter().await.err(), Some(GateError::Full));
         drop(pass);
         assert!(gate.enter().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_in_vain_is_refused_and_leaves_the_queue() {
+        let gate = Gate::new(1, 1);
+        let pass = gate.enter_within(Duration::MAX).await;
+        assert!(pass.is_ok());
+        for _ in 0..3 {
+            assert_eq!(gate.enter_within(Duration::ZERO).await.err(), Some(GateError::Full));
+        }
+        assert_eq!(gate.load(), (1, 0));
+        drop(pass);
+        assert!(gate.enter_within(Duration::ZERO).await.is_ok());
     }
 
     #[tokio::test]

@@ -31,6 +31,13 @@ pub struct Work {
     pub fetches: usize,
     /// Those that may wait for that.
     pub fetches_waiting: usize,
+    /// Originals and uploaded files streamed from the bucket to clients at once, each for as long as its client
+    /// reads; small originals are not (`cache.max_original_bytes`).
+    pub streams: usize,
+    /// Those that may wait for that; more are shed with 503.
+    pub streams_waiting: usize,
+    /// Seconds that they may wait; then it is 503, too.
+    pub streams_wait_secs: u64,
     /// Variants written into the bucket at once, behind the answers.
     pub writes: usize,
     /// Variants that may wait for that; more are not kept there.
@@ -60,6 +67,9 @@ impl Default for Work {
             render_timeout_secs: 20,
             fetches: 16,
             fetches_waiting: 256,
+            streams: 128,
+            streams_waiting: 256,
+            streams_wait_secs: 10,
             writes: 8,
             writes_waiting: 24,
             completions: 8,

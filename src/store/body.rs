@@ -108,7 +108,9 @@ mod tests {
     fn a_range_that_makes_no_sense_is_none() {
         assert_eq!(parse_content_range("bytes 0-3/10"), Some((0..=3, 10)));
         assert_eq!(parse_content_range("bytes 9-9/10"), Some((9..=9, 10)));
-        for text in ["", "bytes 0-3", "bytes 0-3/*", "bytes */10", "bytes 4-3/10", "bytes 0-10/10", "items 0-3/10"] {
+        for text in
+            ["", "bytes 0-3", "bytes 0-3/*", "bytes */10", "bytes 4-3/10", "bytes 0-10/10", "items 0-3/10"]
+        {
             assert_eq!(parse_content_range(text), None, "{text}");
         }
     }

@@ -46,12 +46,9 @@ pub(super) fn evaluate(method: &Method, headers: &HeaderMap, etag: &str, length:
     if headers.get(header::IF_RANGE).is_some_and(|validator| validator != etag) {
         return Selection::Whole;
     }
-    let ranges =
-        http_range_header::parse_range_header(range).and_then(|ranges| ranges.validate(length));
+    let ranges = http_range_header::parse_range_header(range).and_then(|ranges| ranges.validate(length));
     match ranges.as_deref() {
-        Ok([one]) => {
-            Selection::Part((*one.start()).min(length)..one.end().saturating_add(1).min(length))
-        }
+        Ok([one]) => Selection::Part((*one.start()).min(length)..one.end().saturating_add(1).min(length)),
         Err(RangeUnsatisfiableError::Unsatisfiable) => Selection::Unsatisfiable,
         Ok(_) | Err(_) => Selection::Whole,
     }
