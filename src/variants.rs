@@ -346,10 +346,14 @@ impl Source {
     /// An original as it is served: the very bytes that the ledger says it has.
     async fn whole(&self, original: &Original) -> Result<Variant, StoreError> {
         let object = Object::original(&original.blob, original.format.content_type());
-        let read = self.store.get(&object, self.max_source_bytes).await.and_then(|bytes| {
-            let whole = Variant::new(bytes, original.format);
-            let is_right = original.contents.is_none_or(|contents| contents == whole.contents);
-            is_right.then_some(whole).ok_or_else(|| StoreError::Damaged { key: object.key() })
+        let most = original.contents.map_or(self.max_source_bytes, |contents| contents.bytes);
+        let read = match self.store.get(&object, most).await {
+            Err(StoreError::TooLarge { key, .. }) => Err(StoreError::Damaged { key }),
+            read => read.map(|bytes| Variant::new(bytes, original.format)),
+        };
+        let is_right = |whole: &Variant| original.contents.is_none_or(|contents| contents == whole.contents);
+        let read = read.and_then(|whole| {
+            if is_right(&whole) { Ok(whole) } else { Err(StoreError::Damaged { key: object.key() }) }
         });
         self.metrics.read(Read::Original, read.as_ref().map_or_else(outcome_of, |_| ReadOutcome::Found));
         read

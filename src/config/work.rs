@@ -23,7 +23,7 @@ pub struct Work {
     ///
     /// The program also needs `cache.memory_bytes`; up to `upload.max_bytes` for each of `fetches`, and five
     /// times that for each of `renders` and `ingests`, for the files themselves; 8 MiB for each of `writes` and
-    /// `writes_waiting`; and some 100 MiB for everything else.
+    /// `writes_waiting`; 1.5 MiB for each of `streams`; and some 100 MiB for everything else.
     pub render_memory_bytes: u64,
     /// Seconds that a render may take, and that anybody waits for one; then it is 504.
     pub render_timeout_secs: u64,
@@ -67,7 +67,7 @@ impl Default for Work {
             render_timeout_secs: 20,
             fetches: 16,
             fetches_waiting: 256,
-            streams: 128,
+            streams: 64,
             streams_waiting: 256,
             streams_wait_secs: 10,
             writes: 8,

@@ -13,6 +13,7 @@ use crate::{
 
 /// The columns of [`Facts`], in the order of [`Rules`](super::Rules), and whether the viewer is among those who
 /// may see it. There are more than sqlx takes in a tuple.
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
 struct FactsRow {
     image: String,
     owner: String,

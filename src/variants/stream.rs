@@ -130,7 +130,9 @@ async fn forward(
 ) -> Result<Option<Bytes>, StoreError> {
     let (mut hash, mut last) = (Sha256::new(), Bytes::new());
     loop {
-        // Who hangs up while the bucket is slow must not be waited with.
+        // Nothing is read before there is room for it.
+        let Ok(room) = to.reserve().await else { return Ok(None) };
+        // Who hangs up while the bucket is slow must not be waited for.
         let frame = tokio::select! {
             biased;
             () = to.closed() => return Ok(None),
@@ -146,8 +148,8 @@ async fn forward(
         }
         if body.remaining() == 0 {
             last = chunk;
-        } else if to.send(Ok(chunk)).await.is_err() {
-            return Ok(None);
+        } else {
+            room.send(Ok(chunk));
         }
     }
     if sha256.is_some_and(|sha256| sha256[..] != hash.finalize()[..]) {

@@ -86,8 +86,7 @@ fn timeless(reply: &Reply) -> http::HeaderMap {
 
 async fn count(app: &TestApp, op: &str, outcome: &str) -> u64 {
     let name = format!("pinhole_bucket_operations_total{{op=\"{op}\",outcome=\"{outcome}\"}}");
-    let found = app.metric(&name).await;
-    (0_u32..).map(f64::from).position(|n| n >= found).unwrap() as u64
+    app.metric(&name).await.to_string().parse().expect("a whole number")
 }
 
 async fn until(mut is_so: impl AsyncFnMut() -> bool) {
@@ -99,7 +98,9 @@ async fn until(mut is_so: impl AsyncFnMut() -> bool) {
 }
 
 /// What is asked of one path: a method and headers, with `ETAG` and `LEN` to be filled in; and the status.
-const QUESTIONS: [(&str, &[(&str, &str)], u16); 22] = [
+type Question = (&'static str, &'static [(&'static str, &'static str)], u16);
+
+const QUESTIONS: [Question; 22] = [
     ("GET", &[], 200),
     ("HEAD", &[], 200),
     ("HEAD", &[("range", "bytes=0-9")], 200),
@@ -265,7 +266,7 @@ fn any_range_is_cut_from_the_same_bytes() {
 #[tokio::test]
 async fn what_is_said_of_an_original_needs_no_bucket() {
     let bucket = Bucket::of_dev();
-    let settings = [STREAMED, ("PINHOLE_BUCKET__OPERATION_TIMEOUT_SECS", "2")];
+    let settings = [STREAMED, ("PINHOLE_BUCKET__OPERATION_TIMEOUT_SECS", "1")];
     let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &settings);
     let file = noise(200, 4);
     let image = public(&app, file.clone()).await;
@@ -284,12 +285,15 @@ async fn what_is_said_of_an_original_needs_no_bucket() {
                 request =
                     request.header(name, &value.replace("ETAG", &etag).replace("LEN", &len.to_string()));
             }
-            let reply = request.send().await;
             if *method == "GET" && [200, 206].contains(status) {
-                reply.expect_problem(503, "unavailable");
-            } else {
-                assert_eq!((reply.status, timeless(&reply)), (before.status, timeless(&before)));
+                // One of each is enough: it takes a while.
+                if headers.is_empty() || headers[0].1 == "bytes=0-0" {
+                    request.send().await.expect_problem(503, "unavailable");
+                }
+                continue;
             }
+            let reply = request.send().await;
+            assert_eq!((reply.status, timeless(&reply)), (before.status, timeless(&before)));
         }
     }
 }

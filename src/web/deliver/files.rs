@@ -23,14 +23,13 @@ pub(super) async fn original(
     noted: &mut Noted,
     access: Duration,
 ) -> Answer {
-    let contents = match permit.original() {
-        Some(contents) => *contents,
-        None => {
-            cx.wait.begin().await;
-            match cx.app.variants.describe(&permit).await {
-                Ok(contents) => contents,
-                Err(error) => return Err(unless_gone(cx, asked, noted, error).await),
-            }
+    let contents = if let Some(contents) = permit.original() {
+        *contents
+    } else {
+        cx.wait.begin().await;
+        match cx.app.variants.describe(&permit).await {
+            Ok(contents) => contents,
+            Err(error) => return Err(unless_gone(cx, asked, noted, error).await),
         }
     };
     if cx.app.variants.keeps(&contents) {
