@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Original, Source, VariantError, Variants, outcome_of};
 use crate::{
     access::{Contents, Permit},
+    client::Client,
     db::{Db, DbError, blobs},
     gate::GateError,
     id::BlobKey,
@@ -37,10 +38,11 @@ impl Describer {
 impl Variants {
     /// What the original of the permitted image is, where the permit does not know. All who ask meanwhile wait for
     /// one read, which is finished even if they hang up.
-    pub async fn describe(&self, permit: &Permit) -> Result<Contents, Arc<VariantError>> {
+    pub async fn describe(&self, permit: &Permit, client: Client) -> Result<Contents, Arc<VariantError>> {
         let (source, original) = (Arc::clone(&self.source), Original::of(permit));
         let flight = tokio::spawn(async move {
-            let finding_out = source.find_out(&original);
+            // Boxed: the cache moves it about.
+            let finding_out = Box::pin(source.find_out(&original, client));
             source.describer.found.try_get_with_by_ref(&original.blob, finding_out).await
         });
         flight.await.map_err(|_| Arc::new(GateError::Panicked.into()))?
@@ -48,8 +50,8 @@ impl Variants {
 }
 
 impl Source {
-    async fn find_out(&self, original: &Original) -> Result<Contents, VariantError> {
-        let reading = self.streams.enter_within(self.streams_wait).await?;
+    async fn find_out(&self, original: &Original, client: Client) -> Result<Contents, VariantError> {
+        let reading = self.streams.enter_within(self.streams_wait, client).await?;
         let object = Object::original(&original.blob, original.format.content_type());
         let found = async { read_through(self.store.stream(&object, None).await?).await };
         let found = found.await;

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::{Source, Variants, outcome_of};
 use crate::{
     access::{Contents, Permit},
+    client::Client,
     gate::{GateError, Pass},
     metrics::{Read, ReadOutcome},
     store::{Object, ObjectBody, StoreError},
@@ -52,9 +53,10 @@ impl Variants {
         original.bytes <= self.source.max_kept_bytes
     }
 
-    /// Leave to stream; whoever waits too long for it is refused, as is who finds the queue full.
-    pub async fn turn_to_stream(&self) -> Result<Pass, GateError> {
-        self.source.streams.enter_within(self.source.streams_wait).await
+    /// Leave to stream to a client. He is refused when he waits too long for it, and at once when the queue is full
+    /// or he has more than his share of it.
+    pub async fn turn_to_stream(&self, client: Client) -> Result<Pass, GateError> {
+        self.source.streams.enter_within(self.source.streams_wait, client).await
     }
 
     /// Opens a file of the permitted image that is known to have these `contents`, to send the bytes in `range`,

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     access::{self, Denial, Permit},
     app::{App, decisions::Decision},
+    client::Client,
     clock,
     config::{Transform, Unsigned},
     error::Error,
@@ -88,12 +89,13 @@ async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) ->
         }
     };
     let variants = &cx.app.variants;
+    let client = client(cx, &asked);
     let found = match interim {
         None => variants
-            .get(&permit, what, cx.wait)
+            .get(&permit, what, client, cx.wait)
             .await
             .map(|(variant, tier)| (variant, tier, Freshness::Settled)),
-        Some(interim) => variants.get_best(&permit, what, interim, cx.wait).await,
+        Some(interim) => variants.get_best(&permit, what, interim, client, cx.wait).await,
     };
     let (variant, tier, freshness) = match found {
         Ok(found) => found,
@@ -101,6 +103,11 @@ async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) ->
     };
     noted.tier = Some(tier);
     respond(cx, &permit, by_accept, &variant, freshness, access, tier)
+}
+
+/// Whose share of the machine the request takes.
+fn client(cx: &Context<'_>, asked: &Asked) -> Client {
+    cx.app.clients.of(asked.caller.user(), cx.headers, cx.peer)
 }
 
 /// Whether the original is known to be one that is kept in memory.

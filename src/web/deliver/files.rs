@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::Either;
 
-use super::{Asked, Noted, Selected, respond, unless_gone};
+use super::{Asked, Noted, Selected, client, respond, unless_gone};
 use crate::{
     access::{Contents, Denial, Permit},
     error::Error,
@@ -23,17 +23,18 @@ pub(super) async fn original(
     noted: &mut Noted,
     access: Duration,
 ) -> Answer {
+    let client = client(cx, asked);
     let contents = if let Some(contents) = permit.original() {
         *contents
     } else {
         cx.wait.begin().await;
-        match cx.app.variants.describe(&permit).await {
+        match cx.app.variants.describe(&permit, client).await {
             Ok(contents) => contents,
             Err(error) => return Err(unless_gone(cx, asked, noted, error).await),
         }
     };
     if cx.app.variants.keeps(&contents) {
-        return match cx.app.variants.get(&permit, What::Original, cx.wait).await {
+        return match cx.app.variants.get(&permit, What::Original, client, cx.wait).await {
             Ok((whole, tier)) => {
                 noted.tier = Some(tier);
                 respond(cx, &permit, false, &whole, Freshness::Settled, access, tier)
@@ -78,7 +79,7 @@ async fn send(
     } else {
         cx.wait.begin().await;
         let variants = &cx.app.variants;
-        let pass = variants.turn_to_stream().await?;
+        let pass = variants.turn_to_stream(client(cx, asked)).await?;
         // It may have been long in coming, and rights may have gone meanwhile.
         permit = super::permit(cx, asked, noted).await?;
         if file == File::Raw {
