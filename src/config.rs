@@ -37,7 +37,7 @@ pub use self::{
     rights::{Auth, Follows, Links},
     rules::Rules,
     secret::Secret,
-    server::{Role, Server, is_loopback},
+    server::{Role, Server, Tls, is_loopback},
     sweep::Sweep,
     upload::{Quota, Upload},
     work::Work,
@@ -142,6 +142,11 @@ impl Config {
             (server.header_timeout_secs > 0, "server.header_timeout_secs", "must be at least 1"),
             (server.write_timeout_secs > 0, "server.write_timeout_secs", "must be at least 1"),
             (server.body_idle_timeout_secs > 0, "server.body_idle_timeout_secs", "must be at least 1"),
+            (
+                server.tls.certificate.is_some() == server.tls.key.is_some(),
+                "server.tls.certificate",
+                "and server.tls.key belong together: set both for HTTPS, or neither",
+            ),
             (bucket::is_endpoint(&bucket.endpoint), "bucket.endpoint", ENDPOINT),
             (bucket::is_endpoint(&bucket.public_endpoint), "bucket.public_endpoint", ENDPOINT),
             (
