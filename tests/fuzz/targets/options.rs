@@ -31,10 +31,7 @@ fuzz_target!(|input: &[u8]| {
         assert!(sides.into_iter().all(|side| (1..=MAX_SIDE).contains(&side)), "{plan}");
         assert!((1..=100).contains(&plan.quality), "{plan}");
         // Where the header plays no part, the cache does not ask about it.
-        assert!(
-            options.varies_by_accept() || plan == options.plan(source, moves, Accepts::default()),
-            "{plan}"
-        );
+        assert!(options.varies_by_accept() || plan == options.plan(source, moves, Accepts::default()), "{plan}");
     }
     let _ = options.is_listed(&[100, 200]);
     for width in [0, 1, MAX_SIDE, u32::MAX] {
