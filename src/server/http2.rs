@@ -4,7 +4,7 @@ use std::{
     convert::Infallible, error::Error as StdError, future::Future, pin::pin, sync::Arc, time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -94,8 +94,13 @@ where
     let begins = Arc::clone(&streams);
     let service = service_fn(move |mut request| {
         name_host(&mut request);
+        let is_head = request.method() == Method::HEAD;
         let (answer, stream) = (handler(request), begins.begin());
-        async move { Ok::<_, Infallible>(answer.await.map(|body| Watched::new(body, stream))) }
+        async move {
+            let answer = answer.await;
+            let answer = if is_head { without_body(answer) } else { answer.map(Some) };
+            Ok::<_, Infallible>(answer.map(|body| Watched::new(body, stream)))
+        }
     });
     let mut connection = pin!(builder.serve_connection(stream, service));
 
@@ -137,4 +142,14 @@ where
             }
         }
     }
+}
+
+/// The answer to a HEAD, with the length that the body would have. In HTTP/1.1 hyper sees to it; in HTTP/2 it sends
+/// the body, which no client takes.
+fn without_body<B: Body>(answer: Response<B>) -> Response<Option<B>> {
+    let (mut head, body) = answer.into_parts();
+    if let Some(bytes) = body.size_hint().exact().filter(|_| !body.is_end_stream()) {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(bytes));
+    }
+    Response::from_parts(head, None)
 }

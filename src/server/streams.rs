@@ -97,12 +97,13 @@ impl Stream {
 
 /// An answer's body, whose bytes say when they move.
 pub(super) struct Watched<B> {
-    body: B,
+    /// `None` if none is sent.
+    body: Option<B>,
     stream: Arc<Stream>,
 }
 
 impl<B> Watched<B> {
-    pub(super) fn new(body: B, stream: Arc<Stream>) -> Self {
+    pub(super) fn new(body: Option<B>, stream: Arc<Stream>) -> Self {
         Self { body, stream }
     }
 }
@@ -115,18 +116,19 @@ impl<B: Body + Unpin> Body for Watched<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
         // While more of it is still to be made, it is not the client who is waited for.
         self.stream.has_bytes.store(polled.is_ready(), Relaxed);
         polled.map_ok(|frame| frame.map_data(|data| Piece { data, stream: Arc::clone(&self.stream) }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
