@@ -34,6 +34,8 @@ use sqlx::{
 };
 use thiserror::Error;
 
+use crate::metrics::Calls;
+
 pub use self::{
     changes::{Change, Generations},
     lock::{LockError, ServerLock},
@@ -112,6 +114,7 @@ pub struct Db {
     pub(crate) pools: Pools,
     generations: Arc<Generations>,
     rules: Arc<Rules>,
+    calls: Calls,
 }
 
 /// Connections to one of the two.
@@ -136,6 +139,7 @@ pub struct Conn {
     changes: Vec<Change>,
     generations: Arc<Generations>,
     rules: Arc<Rules>,
+    calls: Calls,
 }
 
 #[derive(Debug)]
@@ -153,7 +157,7 @@ enum Link {
 impl Db {
     fn new(pools: Pools) -> Self {
         let rules = Rules::own(matches!(pools, Pools::Sqlite { .. }));
-        Self { pools, generations: Arc::default(), rules: rules.into() }
+        Self { pools, generations: Arc::default(), rules: rules.into(), calls: Calls::default() }
     }
 
     /// Opens a SQLite file, made when absent.
@@ -202,27 +206,36 @@ impl Db {
 
     /// A connection to read from.
     pub async fn read(&self) -> Result<Conn, DbError> {
-        let link = match &self.pools {
-            Pools::Sqlite { read, .. } => Link::Sqlite(read.acquire().await?),
-            Pools::Postgres(pool) => Link::Postgres(pool.acquire().await?),
+        let acquiring = async {
+            Ok::<_, DbError>(match &self.pools {
+                Pools::Sqlite { read, .. } => Link::Sqlite(read.acquire().await?),
+                Pools::Postgres(pool) => Link::Postgres(pool.acquire().await?),
+            })
         };
-        Ok(self.conn(link))
+        Ok(self.conn(self.calls.timed("acquire", acquiring).await?))
     }
 
     /// A transaction to write in; dropped without [`Conn::commit`], it is rolled back.
     pub async fn begin(&self) -> Result<Conn, DbError> {
-        let link = match &self.pools {
-            // IMMEDIATE takes the write lock at once: a deferred transaction that turns to writing
-            // fails when another wrote since.
-            Pools::Sqlite { write, .. } => Link::SqliteTx(write.begin_with("BEGIN IMMEDIATE").await?),
-            Pools::Postgres(pool) => Link::PostgresTx(pool.begin().await?),
+        let beginning = async {
+            Ok::<_, DbError>(match &self.pools {
+                // IMMEDIATE takes the write lock at once: a deferred transaction that turns to writing
+                // fails when another wrote since.
+                Pools::Sqlite { write, .. } => Link::SqliteTx(write.begin_with("BEGIN IMMEDIATE").await?),
+                Pools::Postgres(pool) => Link::PostgresTx(pool.begin().await?),
+            })
         };
-        Ok(self.conn(link))
+        Ok(self.conn(self.calls.timed("begin", beginning).await?))
     }
 
     fn conn(&self, link: Link) -> Conn {
         let (generations, rules) = (Arc::clone(&self.generations), Arc::clone(&self.rules));
-        Conn { link, changes: Vec::new(), generations, rules }
+        Conn { link, changes: Vec::new(), generations, rules, calls: self.calls.clone() }
+    }
+
+    /// What it was asked.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// What tells whether something that was read is still so, as far as this process knows.
@@ -273,17 +286,20 @@ impl Conn {
                 execute!(&mut self, "SELECT pg_notify($1, $2)", changes::CHANNEL, payload)?;
             }
         }
-        let link = self.link;
+        let (link, calls) = (self.link, self.calls);
         // Whatever comes of the commit: it may have been done even if nobody heard so.
         let forgotten = changes::Forgotten::at_its_end(self.generations, changes);
         // A task of its own: who stops waiting does not make it end before it has.
         let ended = tokio::spawn(async move {
             let _forgotten = forgotten;
-            match link {
-                Link::SqliteTx(tx) => tx.commit().await,
-                Link::PostgresTx(tx) => tx.commit().await,
-                Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
-            }
+            let committing = async {
+                match link {
+                    Link::SqliteTx(tx) => tx.commit().await,
+                    Link::PostgresTx(tx) => tx.commit().await,
+                    Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
+                }
+            };
+            calls.timed("commit", committing).await
         });
         Ok(ended.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??)
     }

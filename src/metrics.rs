@@ -1,5 +1,9 @@
 //! What an operator can measure, in Prometheus' text format (OpenMetrics 1.0).
 
+pub mod calls;
+
+pub use self::calls::Calls;
+
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
@@ -178,9 +182,20 @@ pub enum Behind {
     Shed,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Nothing counted yet, but for what the ledger and the bucket were asked.
+    pub fn new(database: &Calls, bucket: &Calls) -> Self {
         let mut registry = Registry::with_prefix("pinhole");
+        database.register(
+            &mut registry,
+            "database_call_seconds",
+            "Seconds that the database took, by what it was asked and what came of it",
+        );
+        bucket.register(
+            &mut registry,
+            "bucket_call_seconds",
+            "Seconds until the bucket answered, by what it was asked and what came of it",
+        );
         let requests = Family::default();
         registry.register("http_requests", "Requests answered, by route and status", requests.clone());
         let seconds = Seconds::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 4.0, 10)));
@@ -251,9 +266,7 @@ impl Default for Metrics {
             often,
         }
     }
-}
 
-impl Metrics {
     /// A request was answered, after so long; its body may still be on the way.
     pub fn answered(&self, route: &'static str, status: StatusCode, took: Duration) {
         match route {

@@ -11,7 +11,7 @@ pub use self::{
     tls::{Tls, TlsError},
 };
 
-use std::{error::Error as StdError, future::Future, iter, sync::Arc, time::Duration};
+use std::{error::Error as StdError, future::Future, iter, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -42,7 +42,8 @@ pub struct Limits {
 }
 
 /// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then lets what is under way finish. Connections are spread
-/// over `threads`, or stay on the runtime that this is called on. With `tls` nothing else is spoken.
+/// over `threads`, or stay on the runtime that this is called on. With `tls` nothing else is spoken. The handler is
+/// also told the address that the connection is with.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     limits: Limits,
@@ -51,7 +52,7 @@ pub async fn serve<H, F, B>(
     mut stop: watch::Receiver<bool>,
     handler: H,
 ) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Error: Into<Box<dyn StdError + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
 {
@@ -72,8 +73,8 @@ pub async fn serve<H, F, B>(
             } => accepted,
         };
         let (Ok(place), stream) = accepted else { break };
-        let stream = match stream {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match stream {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -88,9 +89,10 @@ pub async fn serve<H, F, B>(
         // It is registered with the event loop that accepted it, and is to be with the one that serves it.
         let Ok(stream) = stream.into_std() else { continue };
         let (protocols, stop, handler) = (Arc::clone(&protocols), stop.clone(), handler.clone());
+        let answer = move |request| handler(peer, request);
         let connection = async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => connection::serve(&protocols, stream, stop, handler).await,
+                Ok(stream) => connection::serve(&protocols, stream, stop, answer).await,
                 Err(error) => tracing::warn!("cannot serve a connection: {error}"),
             }
             drop(place);
