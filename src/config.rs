@@ -43,6 +43,9 @@ pub use self::{
     work::Work,
 };
 
+/// What an origin must be.
+const ORIGIN: &str = "must be http:// or https:// and a host, without a path or trailing slash";
+
 /// All settings.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -128,25 +131,10 @@ impl Config {
 
     /// Refuses values that cannot work.
     fn check(&self) -> Result<(), ConfigError> {
-        const ORIGIN: &str = "must be http:// or https:// and a host, without a path or trailing slash";
         const ENDPOINT: &str = "must be http:// or https:// and a host, without user or parameters";
         let Self { server, bucket, auth, links, upload, transform, .. } = self;
         let both_halves = bucket.access_key_id.is_empty() == (bucket.secret_access_key == Secret::default());
         let rules = [
-            (
-                server.public_url.is_empty() || server::is_origin(&server.public_url),
-                "server.public_url",
-                ORIGIN,
-            ),
-            (server.max_connections > 0, "server.max_connections", "must be at least 1"),
-            (server.header_timeout_secs > 0, "server.header_timeout_secs", "must be at least 1"),
-            (server.write_timeout_secs > 0, "server.write_timeout_secs", "must be at least 1"),
-            (server.body_idle_timeout_secs > 0, "server.body_idle_timeout_secs", "must be at least 1"),
-            (
-                server.tls.certificate.is_some() == server.tls.key.is_some(),
-                "server.tls.certificate",
-                "and server.tls.key belong together: set both for HTTPS, or neither",
-            ),
             (bucket::is_endpoint(&bucket.endpoint), "bucket.endpoint", ENDPOINT),
             (bucket::is_endpoint(&bucket.public_endpoint), "bucket.public_endpoint", ENDPOINT),
             (
@@ -229,11 +217,32 @@ impl Config {
             (self.idempotency.keep_secs > 0, "idempotency.keep_secs", "must be at least 1"),
             (self.idempotency.lease_secs > 0, "idempotency.lease_secs", "must be at least 1"),
         ];
-        match rules.into_iter().chain(rules_of_tokens(auth)).find(|(holds, ..)| !holds) {
+        match rules_of_server(server)
+            .into_iter()
+            .chain(rules)
+            .chain(rules_of_tokens(auth))
+            .find(|(holds, ..)| !holds)
+        {
             Some((_, setting, rule)) => Err(ConfigError::Value(setting, rule)),
             None => Ok(()),
         }
     }
+}
+
+/// What must hold of connections and addresses.
+fn rules_of_server(server: &Server) -> [(bool, &'static str, &'static str); 6] {
+    [
+        (server.public_url.is_empty() || server::is_origin(&server.public_url), "server.public_url", ORIGIN),
+        (server.max_connections > 0, "server.max_connections", "must be at least 1"),
+        (server.header_timeout_secs > 0, "server.header_timeout_secs", "must be at least 1"),
+        (server.write_timeout_secs > 0, "server.write_timeout_secs", "must be at least 1"),
+        (server.body_idle_timeout_secs > 0, "server.body_idle_timeout_secs", "must be at least 1"),
+        (
+            server.tls.certificate.is_some() == server.tls.key.is_some(),
+            "server.tls.certificate",
+            "and server.tls.key belong together: set both for HTTPS, or neither",
+        ),
+    ]
 }
 
 /// What must hold of the settings of users' tokens.

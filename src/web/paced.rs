@@ -123,7 +123,7 @@ mod tests {
     fn borne(min_bytes_per_sec: u64, bytes: usize, pause: Duration) -> Duration {
         let mut credit = Credit::new(Pace { patience: Duration::from_secs(30), min_bytes_per_sec });
         let mut time = Duration::ZERO;
-        while time < Duration::from_secs(3600) && pause < credit.left {
+        while time < Duration::from_hours(1) && pause < credit.left {
             time += pause;
             credit.waited(pause);
             credit.received(bytes);
@@ -135,10 +135,10 @@ mod tests {
     fn a_drip_is_given_up_and_a_slow_line_is_not() {
         let secs = Duration::from_secs;
         assert!(borne(512, 1, secs(29)) < secs(60));
-        assert!(borne(512, 500, secs(1)) < secs(3600), "2 % below the least");
-        assert!(borne(512, 10 << 10, secs(1)) >= secs(3600), "10 KB/s");
-        assert!(borne(512, 16 << 10, secs(25)) >= secs(3600), "in gusts");
-        assert!(borne(0, 1, secs(29)) >= secs(3600), "no bound but the pause");
+        assert!(borne(512, 500, secs(1)) < Duration::from_hours(1), "2 % below the least");
+        assert!(borne(512, 10 << 10, secs(1)) >= Duration::from_hours(1), "10 KB/s");
+        assert!(borne(512, 16 << 10, secs(25)) >= Duration::from_hours(1), "in gusts");
+        assert!(borne(0, 1, secs(29)) >= Duration::from_hours(1), "no bound but the pause");
         assert_eq!(borne(0, 1, secs(31)), secs(0));
     }
 
