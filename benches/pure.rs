@@ -42,7 +42,7 @@ fn link_sign(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(args = [Audience::Public, Audience::Followers])]
-fn access_decide(bencher: Bencher<'_, '_>, audience: &Audience) {
+fn access_decide(bencher: Bencher<'_, '_>, audience: Audience) {
     let size = Size { width: 4000, height: 3000 };
     let published = Published::new(
         BlobKey::random(),
@@ -58,7 +58,7 @@ fn access_decide(bencher: Bencher<'_, '_>, audience: &Audience) {
         epoch: 3,
         held: false,
         owner_erased: false,
-        audience: *audience,
+        audience,
         deadline_micros: None,
         published: Arc::new(published),
     };
@@ -76,11 +76,11 @@ fn options_parse(text: &str) -> Rendition {
 fn options_plan(bencher: Bencher<'_, '_>) {
     let parsed = Rendition::parse("w=400,h=300,fit=cover,f=auto", &Catalogue::default()).unwrap();
     let Rendition::Variant(options) = parsed else { return };
-    let accepts = Accepts::parse(["image/avif,image/webp,image/*;q=0.8"].into_iter());
+    let accepts = Accepts::parse(["image/avif,image/webp,image/*;q=0.8"]);
     bencher.bench_local(|| black_box(&options).plan(Format::Jpeg, false, black_box(accepts)));
 }
 
 #[divan::bench(args = ["*/*", "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"])]
 fn accept_parse(header: &str) -> Accepts {
-    Accepts::parse([black_box(header)].into_iter())
+    Accepts::parse([black_box(header)])
 }
