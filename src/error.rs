@@ -108,10 +108,10 @@ impl Error {
             .with(header::ALLOW, HeaderValue::from_static(allow))
     }
 
-    /// 408: the body stopped coming.
+    /// 408: the body stopped coming, or came too slowly.
     pub fn body_timeout() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request's body stopped coming.")
-            .closing()
+        let detail = "The request's body stopped coming, or came too slowly.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail).closing()
     }
 
     /// 412: another version of the tus protocol, with the one that is spoken here.

@@ -9,6 +9,7 @@ mod form;
 mod headers;
 mod idempotency;
 pub mod ops;
+mod paced;
 mod route;
 mod sent;
 mod tus;
@@ -33,6 +34,7 @@ use crate::{
     wait::Wait,
 };
 
+use paced::{Pace, Paced};
 use route::Route;
 use sent::Sent;
 
@@ -186,7 +188,15 @@ async fn work_on(app: Arc<App>, peer: IpAddr, mut request: Request<Incoming>) ->
 
 async fn respond(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
     let began = Instant::now();
-    let (parts, mut body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let server = &app.config.server;
+    let mut body = Paced::new(
+        body,
+        Pace {
+            patience: Duration::from_secs(server.body_idle_timeout_secs),
+            min_bytes_per_sec: server.body_min_bytes_per_sec,
+        },
+    );
     let found = find(&app, &parts.method, &parts.uri, &parts.headers);
     let label = found.as_ref().map_or("none", Route::label);
     let answer = match found {
@@ -217,7 +227,7 @@ fn says_that_nothing_is_there(response: &Response<Body>) -> bool {
     response.status() == StatusCode::NOT_FOUND || told_to_edge.is_some_and(|status| status == "404")
 }
 
-async fn answer(app: &App, peer: IpAddr, parts: &Parts, route: Route<'_>, body: &mut Incoming) -> Answer {
+async fn answer(app: &App, peer: IpAddr, parts: &Parts, route: Route<'_>, body: &mut Paced) -> Answer {
     let cx = Context {
         app,
         method: &parts.method,
