@@ -459,14 +459,16 @@ async fn too_many_streams_are_refused_and_nothing_else_is() {
     assert!(first.body == original);
     until(async || app.get(&path).send().await.status == 200).await;
 
-    // Who waits in vain is told so.
-    let app = app.restart_with(&[
-        STREAMED,
-        ("PINHOLE_WORK__STREAMS", "1"),
-        ("PINHOLE_WORK__STREAMS_WAIT_SECS", "1"),
-    ]);
-    let mut first = Slow::begin(&app, &path, "").await;
+    // Who waits in vain is told so, and who does not is served.
+    let waiting = |secs| {
+        [STREAMED, NO_MASTERS, ("PINHOLE_WORK__STREAMS", "1"), ("PINHOLE_WORK__STREAMS_WAIT_SECS", secs)]
+    };
+    let app = app.restart_with(&waiting("1"));
+    let held = Slow::begin(&app, &path, "").await;
     app.get(&path).send().await.expect_problem(503, "busy");
+    drop(held);
+    let app = app.restart_with(&waiting("30"));
+    let mut first = Slow::begin(&app, &path, "").await;
     let (second, ()) = tokio::join!(app.get(&path).send(), first.rest());
     assert!(second.expect(200).body == original && first.body == original);
 }
