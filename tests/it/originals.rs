@@ -38,7 +38,8 @@ const ONE: [(&str, &str); 4] =
 const SHORT_WRITES: (&str, &str) = ("PINHOLE_SERVER__WRITE_TIMEOUT_SECS", "1");
 /// Large uploads are to be taken in quickly.
 const NO_MASTERS: (&str, &str) = ("PINHOLE_MASTERS__SIDES", "");
-/// What the kernel buffers for a client who reads slowly.
+/// What the kernel buffers for a client who reads slowly. For the server it buffers up to 4 MiB (tcp(7), `tcp_wmem`), so
+/// a picture has to be larger than that.
 const SLOW_BUFFER_BYTES: u32 = 32 << 10;
 /// Bytes of a mebibyte.
 const MIB: usize = 1 << 20;
@@ -436,7 +437,7 @@ async fn what_is_not_what_was_written_never_passes_for_it() {
 #[tokio::test]
 async fn too_many_streams_are_refused_and_nothing_else_is() {
     let app = TestApp::start_with(&ONE);
-    let file = noise(1100, 7);
+    let file = noise(1600, 7);
     let image = public(&app, file.clone()).await;
     let (path, original) = (format!("/i/{image}/original"), stripped(&file));
     let small = app.get(&format!("/i/{image}/w=64")).send().await.expect(200);
@@ -476,7 +477,7 @@ async fn too_many_streams_are_refused_and_nothing_else_is() {
 #[tokio::test]
 async fn who_hangs_up_or_reads_no_further_makes_room() {
     let app = TestApp::start_with(&[ONE[0], ONE[1], ONE[2], ONE[3], SHORT_WRITES]);
-    let image = public(&app, noise(1100, 8)).await;
+    let image = public(&app, noise(1600, 8)).await;
     let path = format!("/i/{image}/original");
     let has_room = async || app.get(&path).header("range", "bytes=0-9").send().await.status == 206;
     let stalled = Slow::begin(&app, &path, "").await;
@@ -495,7 +496,7 @@ async fn who_hangs_up_or_reads_no_further_makes_room() {
 #[tokio::test]
 async fn who_rests_longer_than_a_bucket_may_gets_the_rest() {
     let app = TestApp::start_with(&[STREAMED, NO_MASTERS]);
-    let file = noise(1100, 9);
+    let file = noise(1600, 9);
     let image = public(&app, file.clone()).await;
     let mut slow = Slow::begin(&app, &format!("/i/{image}/original"), "").await;
     tokio::time::sleep(Duration::from_secs(13)).await;
@@ -506,7 +507,7 @@ async fn who_rests_longer_than_a_bucket_may_gets_the_rest() {
 #[tokio::test]
 async fn an_image_that_is_deleted_meanwhile_is_sent_to_its_end_or_broken_off() {
     let app = TestApp::start_with(&[STREAMED, NO_MASTERS, ("PINHOLE_UPLOAD__SWEEP_SECS", "1")]);
-    let file = noise(1100, 10);
+    let file = noise(1600, 10);
     let image = public(&app, file.clone()).await;
     let (path, original) = (format!("/i/{image}/original"), stripped(&file));
     let mut slow = Slow::begin(&app, &path, "").await;
