@@ -21,6 +21,7 @@ mod listener;
 mod masters;
 mod memory;
 mod options;
+mod originals;
 mod pictures;
 mod readme;
 mod referee;
