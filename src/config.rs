@@ -224,19 +224,6 @@ impl Config {
     }
 }
 
-/// What must hold of the bounds of work.
-fn rules_of_work(work: &Work) -> [(bool, &'static str, &'static str); 7] {
-    [
-        (work.fetches > 0, "work.fetches", "must be at least 1"),
-        (work.streams > 0, "work.streams", "must be at least 1"),
-        (work.variant_reads > 0, "work.variant_reads", "must be at least 1"),
-        (work.writes > 0, "work.writes", "must be at least 1"),
-        (work.completions > 0, "work.completions", "must be at least 1"),
-        (work.receives > 0, "work.receives", "must be at least 1"),
-        (work.keyed > 0, "work.keyed", "must be at least 1"),
-    ]
-}
-
 /// What must hold of connections and addresses.
 fn rules_of_server(server: &Server) -> [(bool, &'static str, &'static str); 6] {
     [
@@ -250,6 +237,19 @@ fn rules_of_server(server: &Server) -> [(bool, &'static str, &'static str); 6] {
             "server.tls.certificate",
             "and server.tls.key belong together: set both for HTTPS, or neither",
         ),
+    ]
+}
+
+/// What must hold of the bounds of work.
+fn rules_of_work(work: &Work) -> [(bool, &'static str, &'static str); 7] {
+    [
+        (work.fetches > 0, "work.fetches", "must be at least 1"),
+        (work.streams > 0, "work.streams", "must be at least 1"),
+        (work.variant_reads > 0, "work.variant_reads", "must be at least 1"),
+        (work.writes > 0, "work.writes", "must be at least 1"),
+        (work.completions > 0, "work.completions", "must be at least 1"),
+        (work.receives > 0, "work.receives", "must be at least 1"),
+        (work.keyed > 0, "work.keyed", "must be at least 1"),
     ]
 }
 
