@@ -39,11 +39,14 @@ pub use self::{
     rights::{Auth, Follows, Links},
     rules::Rules,
     secret::Secret,
-    server::{Role, Server, is_loopback},
+    server::{Role, Server, Tls, is_loopback},
     sweep::Sweep,
     upload::{Quota, Upload},
     work::Work,
 };
+
+/// What an origin must be.
+const ORIGIN: &str = "must be http:// or https:// and a host, without a path or trailing slash";
 
 /// All settings.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -135,20 +138,10 @@ impl Config {
 
     /// Refuses values that cannot work.
     fn check(&self) -> Result<(), ConfigError> {
-        const ORIGIN: &str = "must be http:// or https:// and a host, without a path or trailing slash";
         const ENDPOINT: &str = "must be http:// or https:// and a host, without user or parameters";
         let Self { server, bucket, auth, links, upload, transform, .. } = self;
         let both_halves = bucket.access_key_id.is_empty() == (bucket.secret_access_key == Secret::default());
         let rules = [
-            (
-                server.public_url.is_empty() || server::is_origin(&server.public_url),
-                "server.public_url",
-                ORIGIN,
-            ),
-            (server.max_connections > 0, "server.max_connections", "must be at least 1"),
-            (server.header_timeout_secs > 0, "server.header_timeout_secs", "must be at least 1"),
-            (server.write_timeout_secs > 0, "server.write_timeout_secs", "must be at least 1"),
-            (server.body_idle_timeout_secs > 0, "server.body_idle_timeout_secs", "must be at least 1"),
             (bucket::is_endpoint(&bucket.endpoint), "bucket.endpoint", ENDPOINT),
             (bucket::is_endpoint(&bucket.public_endpoint), "bucket.public_endpoint", ENDPOINT),
             (
@@ -222,20 +215,49 @@ impl Config {
                 "sweep.max_disagreement_percent",
                 "must not exceed 100",
             ),
-            (self.work.fetches > 0, "work.fetches", "must be at least 1"),
-            (self.work.variant_reads > 0, "work.variant_reads", "must be at least 1"),
-            (self.work.writes > 0, "work.writes", "must be at least 1"),
-            (self.work.completions > 0, "work.completions", "must be at least 1"),
-            (self.work.receives > 0, "work.receives", "must be at least 1"),
-            (self.work.keyed > 0, "work.keyed", "must be at least 1"),
             (self.idempotency.keep_secs > 0, "idempotency.keep_secs", "must be at least 1"),
             (self.idempotency.lease_secs > 0, "idempotency.lease_secs", "must be at least 1"),
         ];
-        match rules.into_iter().chain(rules_of_tokens(auth)).find(|(holds, ..)| !holds) {
+        match rules_of_server(server)
+            .into_iter()
+            .chain(rules)
+            .chain(rules_of_work(&self.work))
+            .chain(rules_of_tokens(auth))
+            .find(|(holds, ..)| !holds)
+        {
             Some((_, setting, rule)) => Err(ConfigError::Value(setting, rule)),
             None => self.edge.check().map_err(|(setting, rule)| ConfigError::Edge(setting, rule)),
         }
     }
+}
+
+/// What must hold of connections and addresses.
+fn rules_of_server(server: &Server) -> [(bool, &'static str, &'static str); 6] {
+    [
+        (server.public_url.is_empty() || server::is_origin(&server.public_url), "server.public_url", ORIGIN),
+        (server.max_connections > 0, "server.max_connections", "must be at least 1"),
+        (server.header_timeout_secs > 0, "server.header_timeout_secs", "must be at least 1"),
+        (server.write_timeout_secs > 0, "server.write_timeout_secs", "must be at least 1"),
+        (server.body_idle_timeout_secs > 0, "server.body_idle_timeout_secs", "must be at least 1"),
+        (
+            server.tls.certificate.is_some() == server.tls.key.is_some(),
+            "server.tls.certificate",
+            "and server.tls.key belong together: set both for HTTPS, or neither",
+        ),
+    ]
+}
+
+/// What must hold of the bounds of work.
+fn rules_of_work(work: &Work) -> [(bool, &'static str, &'static str); 7] {
+    [
+        (work.fetches > 0, "work.fetches", "must be at least 1"),
+        (work.streams > 0, "work.streams", "must be at least 1"),
+        (work.variant_reads > 0, "work.variant_reads", "must be at least 1"),
+        (work.writes > 0, "work.writes", "must be at least 1"),
+        (work.completions > 0, "work.completions", "must be at least 1"),
+        (work.receives > 0, "work.receives", "must be at least 1"),
+        (work.keyed > 0, "work.keyed", "must be at least 1"),
+    ]
 }
 
 /// What must hold of the settings of users' tokens.

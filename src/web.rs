@@ -9,6 +9,7 @@ mod form;
 mod headers;
 mod idempotency;
 pub mod ops;
+mod paced;
 mod route;
 mod sent;
 mod tus;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, future};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body as _;
-use http_body_util::{Either, Full, combinators::UnsyncBoxBody};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::{task::JoinSet, time::Instant};
 
@@ -29,15 +30,16 @@ use crate::{
     clock,
     error::Error,
     identity::{self, Caller, Claimed},
-    store::StoreError,
+    variants::Streamed,
     wait::Wait,
 };
 
+use paced::{Pace, Paced};
 use route::Route;
 use sent::Sent;
 
 /// A response's body: bytes at hand, or a stream from the bucket.
-pub type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, StoreError>>;
+pub type Body = Either<Full<Bytes>, Streamed>;
 
 /// How long it takes at least to say that nothing is there. What was looked at a moment ago is known without
 /// the ledger being asked, and what is not there seldom was: else the time would tell them apart.
@@ -186,7 +188,15 @@ async fn work_on(app: Arc<App>, peer: IpAddr, mut request: Request<Incoming>) ->
 
 async fn respond(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
     let began = Instant::now();
-    let (parts, mut body) = request.into_parts();
+    let (parts, body) = request.into_parts();
+    let server = &app.config.server;
+    let mut body = Paced::new(
+        body,
+        Pace {
+            patience: Duration::from_secs(server.body_idle_timeout_secs),
+            min_bytes_per_sec: server.body_min_bytes_per_sec,
+        },
+    );
     let found = find(&app, &parts.method, &parts.uri, &parts.headers);
     let label = found.as_ref().map_or("none", Route::label);
     let answer = match found {
@@ -217,7 +227,7 @@ fn says_that_nothing_is_there(response: &Response<Body>) -> bool {
     response.status() == StatusCode::NOT_FOUND || told_to_edge.is_some_and(|status| status == "404")
 }
 
-async fn answer(app: &App, peer: IpAddr, parts: &Parts, route: Route<'_>, body: &mut Incoming) -> Answer {
+async fn answer(app: &App, peer: IpAddr, parts: &Parts, route: Route<'_>, body: &mut Paced) -> Answer {
     let cx = Context {
         app,
         method: &parts.method,

@@ -82,7 +82,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 
     let app = Arc::new(App::new(config, db.clone(), store, true).map_err(Failure::failed)?);
     announce(args, &main, &s3_url, &ops)?;
-    run::until(ready_to_stop, app, Listeners { main, ops }).await?;
+    run::until(ready_to_stop, app, Listeners { main, ops, tls: None }).await?;
     bucket.stop().await;
     db.close().await;
     Ok(())

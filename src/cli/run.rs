@@ -13,7 +13,7 @@ use super::Failure;
 use crate::{
     app::App,
     config::Server,
-    server::{self, Threads},
+    server::{self, Threads, Tls},
     web,
 };
 
@@ -23,6 +23,8 @@ pub(super) struct Listeners {
     pub(super) main: TcpListener,
     /// `/livez`, `/readyz` and `/metrics`.
     pub(super) ops: TcpListener,
+    /// TLS on the first of them.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// Listens; `flag` is blamed when that fails.
@@ -70,11 +72,13 @@ pub(super) async fn until(
     let (stopping, stops) = watch::channel(false);
     let (for_main, for_ops) = (Arc::clone(&app), Arc::clone(&app));
     let main = tokio::spawn({
-        let (threads, stops) = (Arc::clone(&threads), stops.clone());
+        let (threads, tls, stops) = (Arc::clone(&threads), listeners.tls.clone(), stops.clone());
         let answer = move |peer, request| web::handle(Arc::clone(&for_main), peer, request);
-        async move { server::serve(listeners.main, limits, Some(&threads), stops, answer).await }
+        async move {
+            server::serve(listeners.main, limits, tls.as_deref(), Some(&threads), stops, answer).await;
+        }
     });
-    let ops = tokio::spawn(server::serve(listeners.ops, limits, None, stops, move |_, request| {
+    let ops = tokio::spawn(server::serve(listeners.ops, limits, None, None, stops, move |_, request| {
         web::ops::handle(Arc::clone(&for_ops), request)
     }));
     let listening = tokio::spawn({
@@ -89,6 +93,7 @@ pub(super) async fn until(
         let app = Arc::clone(&app);
         async move { app.links.run().await }
     });
+    let certifying = listeners.tls.map(|tls| tokio::spawn(async move { tls.follow().await }));
     let sweeping = app.config.server.role.controls().then(|| {
         let app = Arc::clone(&app);
         let every = Duration::from_secs(app.config.upload.sweep_secs);
@@ -106,6 +111,9 @@ pub(super) async fn until(
     listening.abort();
     asking.abort();
     following.abort();
+    if let Some(certifying) = certifying {
+        certifying.abort();
+    }
     // Killed anywhere, a sweep is done again.
     if let Some(sweeping) = sweeping {
         sweeping.abort();

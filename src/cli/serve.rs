@@ -14,6 +14,7 @@ use crate::{
     db::{Db, ServerLock, service_keys},
     identity::Identity,
     issuer::Issuer,
+    server::Tls,
     store::{CorsRule, Settings, Store, StoreError},
 };
 
@@ -58,6 +59,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     config.server.listen = args.listen.unwrap_or(config.server.listen);
     config.server.ops_listen = args.ops_listen.unwrap_or(config.server.ops_listen);
     require_production(&config)?;
+    let tls = tls(&config)?;
     let place = place(&config)?;
     let settings = Settings::find(&config.bucket).await.map_err(Failure::usage)?;
     if args.check {
@@ -86,13 +88,13 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let main = bind("--listen", config.server.listen).await?;
     let ops = bind("--ops-listen", config.server.ops_listen).await?;
     if config.server.public_url.is_empty() {
-        config.server.public_url = format!("http://{}", address(&main)?);
+        config.server.public_url = own_url(&config, &main)?;
     }
     let app = Arc::new(App::new(config, db.clone(), store, false).map_err(Failure::usage)?);
     app.issuer.begin(&app.identity).await.map_err(Failure::failed)?;
     let stop = run::stop_signal()?;
     announce(&app.config, &main, &ops)?;
-    run::until(stop, app, Listeners { main, ops }).await?;
+    run::until(stop, app, Listeners { main, ops, tls }).await?;
     db.close().await;
     Ok(())
 }
@@ -120,7 +122,7 @@ fn require_production(config: &Config) -> Result<(), Failure> {
     if !server.is_public_url_safe() {
         return Err(Failure::usage(format!(
             "server.public_url {}: tokens and links would cross the network unencrypted; \
-             use https://, with TLS ending at the proxy in front",
+             use https://, with TLS ending here (server.tls) or at the proxy in front",
             server.public_url
         )));
     }
@@ -135,6 +137,19 @@ fn require_production(config: &Config) -> Result<(), Failure> {
     LinkKeys::load(&config.links).map_err(Failure::usage)?;
     catalogue::load(&config.transform).map_err(Failure::usage)?;
     Ok(())
+}
+
+/// Certificate and key of the settings, if they name any.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, Failure> {
+    let files = config.server.tls.files();
+    let tls = files.map(|(certificate, key)| Tls::load(certificate, key).map(Arc::new));
+    tls.transpose().map_err(Failure::usage)
+}
+
+/// The URL of the address that is listened on.
+fn own_url(config: &Config, main: &tokio::net::TcpListener) -> Result<String, Failure> {
+    let scheme = if config.server.tls.files().is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{}", address(main)?))
 }
 
 /// Opens the database at the schema that this program needs. A new SQLite file has one server and nothing
@@ -244,8 +259,8 @@ fn announce(
     ops: &tokio::net::TcpListener,
 ) -> Result<(), Failure> {
     let line = format!(
-        "pinhole serve is ready: listen=http://{} ops=http://{} public_url={} role={}\n",
-        address(main)?,
+        "pinhole serve is ready: listen={} ops=http://{} public_url={} role={}\n",
+        own_url(config, main)?,
         address(ops)?,
         config.server.public_url,
         config.server.role.as_str(),

@@ -1,6 +1,9 @@
 //! `[server]`: addresses, connections, and which part of the work this process does.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use http::HeaderName;
 use serde::{Deserialize, Deserializer};
@@ -28,14 +31,37 @@ pub struct Server {
     pub threads: usize,
     /// Connections served at once; more wait to be accepted.
     pub max_connections: usize,
-    /// Seconds a client may take for a request's headers, and idle between requests.
+    /// Seconds a client may take for a request's headers, or for the TLS handshake, and idle between requests.
     pub header_timeout_secs: u64,
     /// Seconds without a byte after which a request's body is given up.
     pub body_idle_timeout_secs: u64,
+    /// Bytes that must come of a request's body each second. Whoever sends fewer uses up
+    /// `body_idle_timeout_secs`, and is given up when it is gone; whoever sends more gains it back. 0: no such bound.
+    pub body_min_bytes_per_sec: u64,
     /// Seconds that a client may read nothing of an answer; then its connection is closed.
     pub write_timeout_secs: u64,
     /// Seconds that requests under way get at shutdown.
     pub drain_secs: u64,
+    /// TLS where requests are taken.
+    pub tls: Tls,
+}
+
+/// `[server.tls]`: with both files HTTPS is spoken at `server.listen`, and with neither HTTP. The files are followed
+/// while it runs, at a SIGHUP and every other second.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, and those between it and its root, in this order (PEM).
+    pub certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Certificate and key, if there is to be TLS.
+    pub fn files(&self) -> Option<(&PathBuf, &PathBuf)> {
+        self.certificate.as_ref().zip(self.key.as_ref())
+    }
 }
 
 impl Default for Server {
@@ -51,8 +77,10 @@ impl Default for Server {
             max_connections: 10_000,
             header_timeout_secs: 30,
             body_idle_timeout_secs: 30,
+            body_min_bytes_per_sec: 512,
             write_timeout_secs: 30,
             drain_secs: 30,
+            tls: Tls::default(),
         }
     }
 }
@@ -76,7 +104,8 @@ pub enum Role {
     All,
     /// The control API and the sweeper; no `/i/…`.
     Upload,
-    /// `/i/…` alone: to ledger and bucket it writes the masters and variants that it makes, and nothing else.
+    /// `/i/…` alone: to ledger and bucket it writes the masters and variants that it makes, and what it finds
+    /// out about originals of before, and nothing else.
     Deliver,
 }
 

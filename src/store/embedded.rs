@@ -70,7 +70,7 @@ impl Server {
             let shared = shared.clone();
             async move { shared.answer(request).await }
         };
-        server::serve(listener, limits, None, stop, answer).await;
+        server::serve(listener, limits, None, None, stop, answer).await;
     }
 }
 

@@ -9,12 +9,10 @@ pub(super) mod tus;
 pub(super) mod uploads;
 pub(super) mod users;
 
-use std::time::Duration;
-
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Answer, Body, Context, body, form::File, full, sent::Sent};
+use super::{Answer, Body, Context, form::File, full, sent::Sent};
 use crate::{
     db::{self, Conn},
     error::Error,
@@ -28,15 +26,13 @@ const DEFAULT_PAGE: i64 = 50;
 const MAX_PAGE: i64 = 200;
 
 impl Context<'_> {
-    pub(super) fn bounds(&self) -> body::Bounds {
-        body::Bounds {
-            idle: Duration::from_secs(self.app.config.server.body_idle_timeout_secs),
-            max_file_bytes: self.app.config.upload.max_bytes,
-        }
+    /// The largest file that is taken in.
+    pub(super) fn max_file_bytes(&self) -> u64 {
+        self.app.config.upload.max_bytes
     }
 
     pub(super) async fn json<T: DeserializeOwned>(&self, body: Sent<'_>) -> Result<T, Error> {
-        body.json(self.headers, self.bounds()).await
+        body.json(self.headers).await
     }
 
     /// The user who asks, for what only users do; his row is made on first sight.

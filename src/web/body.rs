@@ -1,15 +1,14 @@
 //! Request bodies: read within bounds, JSON with errors that name the field.
 
-use std::{future, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http::{HeaderMap, Uri, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, BodyStream};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use super::paced::{Paced, Stopped};
 use crate::error::Error;
 
 /// The largest JSON body taken.
@@ -18,14 +17,6 @@ const MAX_JSON_BYTES: usize = 1 << 20;
 const MAX_DISCARDED_BYTES: usize = 256 << 20;
 /// How long that may take.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bounds for reading a body.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    /// How long no byte may come.
-    pub(super) idle: Duration,
-    /// The largest file.
-    pub(super) max_file_bytes: u64,
-}
 
 /// Reads the query string into `T`.
 pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Error> {
@@ -44,9 +35,9 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 /// Reads a body into memory that is no larger than a JSON body may be.
-pub(super) async fn bytes(body: &mut Incoming, bounds: Bounds) -> Result<Vec<u8>, Error> {
+pub(super) async fn bytes(body: &mut Paced) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = next(body, bounds.idle).await? {
+    while let Some(chunk) = next(body).await? {
         if bytes.len() + chunk.len() > MAX_JSON_BYTES {
             return Err(Error::too_large("The body", MAX_JSON_BYTES as u64));
         }
@@ -81,7 +72,7 @@ pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> 
 
 /// Refuses a body that says itself that it is too large, before a byte of it is read.
 pub(super) fn refuse_declared_size(
-    body: &Incoming,
+    body: &Paced,
     max_body_bytes: u64,
     max_file_bytes: u64,
 ) -> Result<(), Error> {
@@ -98,26 +89,25 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The next bytes of a body, or `None` at its end.
-pub(super) async fn next(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Error> {
-    let mut data = BodyStream::new(body)
-        .filter_map(|frame| future::ready(frame.map(|frame| frame.into_data().ok()).transpose()));
-    match timed(data.next(), idle).await? {
-        None => Ok(None),
-        Some(Ok(bytes)) => Ok(Some(bytes)),
-        Some(Err(error)) => {
-            Err(Error::bad_request("incomplete_body", format!("The body broke off: {error}.")))
+pub(super) async fn next(body: &mut Paced) -> Result<Option<Bytes>, Error> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|stopped| match stopped {
+            Stopped::TooSlow => Error::body_timeout(),
+            Stopped::Broken(error) => {
+                Error::bad_request("incomplete_body", format!("The body broke off: {error}."))
+            }
+        })?;
+        // What is not data is a trailer, which means nothing here.
+        if let Ok(bytes) = frame.into_data() {
+            return Ok(Some(bytes));
         }
     }
-}
-
-/// Waits for the next piece of a body, but not for ever.
-pub(super) async fn timed<T>(read: impl Future<Output = T>, idle: Duration) -> Result<T, Error> {
-    tokio::time::timeout(idle, read).await.map_err(|_| Error::body_timeout())
+    Ok(None)
 }
 
 /// Reads the rest of a body that nobody wants and throws it away, within bounds. Without this, a
 /// client that is still sending sees its connection reset instead of the answer.
-pub(super) async fn discard(mut body: Incoming) {
+pub(super) async fn discard(mut body: Paced) {
     let reading = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {

@@ -2,7 +2,8 @@
 //! body itself.
 
 use std::{
-    future, io,
+    error::Error as StdError,
+    future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,9 +18,11 @@ use futures_util::{
 };
 use http::{HeaderMap, header};
 use http_body_util::BodyStream;
-use hyper::body::Incoming;
 
-use super::body::{self, Bounds};
+use super::{
+    body,
+    paced::{Paced, Stopped},
+};
 use crate::{
     error::Error,
     ingest::{Spool, Spooled, Taken},
@@ -88,9 +91,9 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 const IMAGE_FORM: Shape = Shape { texts: &[], file: "file", max_files: 1 };
 
 /// Receives one image: a multipart part called `file`, or the body itself under an `image/*` type.
-pub(super) async fn image(headers: &HeaderMap, body: &mut Incoming, bounds: Bounds) -> Result<File, Error> {
+pub(super) async fn image(headers: &HeaderMap, body: &mut Paced, max_file_bytes: u64) -> Result<File, Error> {
     if is_form(headers) {
-        let form = read(headers, body, bounds, IMAGE_FORM).await?;
+        let form = read(headers, body, max_file_bytes, IMAGE_FORM).await?;
         let none = || Error::invalid_field(IMAGE_FORM.file, "the form has no part of that name");
         return form.files.into_iter().next().ok_or_else(none);
     }
@@ -99,10 +102,10 @@ pub(super) async fn image(headers: &HeaderMap, body: &mut Incoming, bounds: Boun
             "Send the image as multipart/form-data with a part called `file`, or as the body with its image/* type.",
         ));
     }
-    body::refuse_declared_size(body, bounds.max_file_bytes, bounds.max_file_bytes)?;
-    let mut file = Spool::start(bounds.max_file_bytes).await.map_err(|e| Error::internal(&e))?;
-    while let Some(chunk) = body::next(body, bounds.idle).await? {
-        take(&mut file, &chunk, bounds).await?;
+    body::refuse_declared_size(body, max_file_bytes, max_file_bytes)?;
+    let mut file = Spool::start(max_file_bytes).await.map_err(|e| Error::internal(&e))?;
+    while let Some(chunk) = body::next(body).await? {
+        take(&mut file, &chunk, max_file_bytes).await?;
     }
     Ok(File { spooled: file.finish().await.map_err(|e| Error::internal(&e))?, filename: None })
 }
@@ -113,26 +116,26 @@ pub(super) fn filename(name: &str) -> String {
 }
 
 /// Takes the next bytes of a file in.
-async fn take(spool: &mut Spool, chunk: &Bytes, bounds: Bounds) -> Result<(), Error> {
+async fn take(spool: &mut Spool, chunk: &Bytes, max_file_bytes: u64) -> Result<(), Error> {
     match spool.write(chunk).await.map_err(|e| Error::internal(&e))? {
         Taken::Yes => Ok(()),
-        Taken::TooLarge => Err(Error::too_large("The image", bounds.max_file_bytes)),
+        Taken::TooLarge => Err(Error::too_large("The image", max_file_bytes)),
     }
 }
 
-/// Receives a form. Each file may have `bounds.max_file_bytes`; none is ever held in memory.
+/// Receives a form. Each file may have `max_file_bytes`; none is ever held in memory.
 pub(super) async fn read(
     headers: &HeaderMap,
-    body: &mut Incoming,
-    bounds: Bounds,
+    body: &mut Paced,
+    max_file_bytes: u64,
     shape: Shape,
 ) -> Result<Form, Error> {
     let texts = shape.texts.len() * MAX_TEXT_BYTES;
-    let max_body_bytes = bounds.max_file_bytes * shape.max_files as u64 + texts as u64 + SLACK_BYTES;
-    body::refuse_declared_size(body, max_body_bytes, bounds.max_file_bytes)?;
+    let max_body_bytes = max_file_bytes * shape.max_files as u64 + texts as u64 + SLACK_BYTES;
+    body::refuse_declared_size(body, max_body_bytes, max_file_bytes)?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let boundary =
-        multer::parse_boundary(content_type.unwrap_or_default()).map_err(|e| malformed(&e, bounds))?;
+    let boundary = multer::parse_boundary(content_type.unwrap_or_default())
+        .map_err(|e| malformed(&e, max_file_bytes))?;
     let limits = multer::SizeLimit::new().whole_stream(max_body_bytes);
     let between = Arc::new(AtomicUsize::new(0));
     let frames = piecewise(body, Arc::clone(&between));
@@ -140,7 +143,7 @@ pub(super) async fn read(
     let mut parts = multer::Multipart::with_constraints(frames, boundary, constraints);
 
     let mut form = Form::default();
-    while let Some(mut part) = timed(parts.next_field(), bounds).await? {
+    while let Some(mut part) = parts.next_field().await.map_err(|e| malformed(&e, max_file_bytes))? {
         between.store(0, Ordering::Relaxed);
         let name = part.name().unwrap_or_default();
         if name == shape.file {
@@ -148,7 +151,7 @@ pub(super) async fn read(
                 let rule = format!("at most {} may be sent", shape.max_files);
                 return Err(Error::invalid_field(shape.file, rule));
             }
-            let file = file(&mut part, bounds, &between).await?;
+            let file = file(&mut part, max_file_bytes, &between).await?;
             // What a browser sends of a file field in which nothing was chosen.
             if file.spooled.is_empty() && file.filename.as_deref() == Some("") {
                 continue;
@@ -161,7 +164,7 @@ pub(super) async fn read(
         if form.texts.iter().any(|(known, _)| *known == field) {
             return Err(Error::invalid_field(field, "may be given once"));
         }
-        form.texts.push((field, text(&mut part, field, bounds).await?));
+        form.texts.push((field, text(&mut part, field, max_file_bytes).await?));
     }
     Ok(form)
 }
@@ -170,11 +173,11 @@ pub(super) async fn read(
 /// memory, and searches again and again, whatever is not a part's content. So it gets one piece at a
 /// time, and no more than [`MAX_BETWEEN_BYTES`] before `between` is set back.
 fn piecewise(
-    body: &mut Incoming,
+    body: &mut Paced,
     between: Arc<AtomicUsize>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + '_ {
+) -> impl Stream<Item = Result<Bytes, Box<dyn StdError + Send + Sync>>> + Send + '_ {
     let mut data = BodyStream::new(body)
-        .map_err(io::Error::other)
+        .map_err(Box::from)
         .try_filter_map(|frame| future::ready(Ok(frame.into_data().ok())))
         .boxed();
     let mut paused = false;
@@ -191,25 +194,29 @@ fn piecewise(
         };
         let bytes = piece.as_ref().and_then(|piece| piece.as_ref().ok()).map_or(0, Bytes::len);
         if between.fetch_add(bytes, Ordering::Relaxed) > MAX_BETWEEN_BYTES {
-            return Poll::Ready(Some(Err(io::Error::other("no part begins"))));
+            return Poll::Ready(Some(Err("no part begins".into())));
         }
         Poll::Ready(piece)
     })
 }
 
-async fn file(part: &mut multer::Field<'_>, bounds: Bounds, between: &AtomicUsize) -> Result<File, Error> {
+async fn file(
+    part: &mut multer::Field<'_>,
+    max_file_bytes: u64,
+    between: &AtomicUsize,
+) -> Result<File, Error> {
     let filename = part.file_name().map(filename);
-    let mut spool = Spool::start(bounds.max_file_bytes).await.map_err(|e| Error::internal(&e))?;
-    while let Some(chunk) = timed(part.chunk(), bounds).await? {
+    let mut spool = Spool::start(max_file_bytes).await.map_err(|e| Error::internal(&e))?;
+    while let Some(chunk) = part.chunk().await.map_err(|e| malformed(&e, max_file_bytes))? {
         between.store(0, Ordering::Relaxed);
-        take(&mut spool, &chunk, bounds).await?;
+        take(&mut spool, &chunk, max_file_bytes).await?;
     }
     Ok(File { spooled: spool.finish().await.map_err(|e| Error::internal(&e))?, filename })
 }
 
-async fn text(part: &mut multer::Field<'_>, field: &str, bounds: Bounds) -> Result<String, Error> {
+async fn text(part: &mut multer::Field<'_>, field: &str, max_file_bytes: u64) -> Result<String, Error> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = timed(part.chunk(), bounds).await? {
+    while let Some(chunk) = part.chunk().await.map_err(|e| malformed(&e, max_file_bytes))? {
         if bytes.len() + chunk.len() > MAX_TEXT_BYTES {
             return Err(Error::invalid_field(
                 field,
@@ -228,13 +235,12 @@ fn unknown(name: &str, shape: Shape) -> Error {
     Error::invalid_field(&name, format_args!("is not a part of this form; it has {}", known.join(", ")))
 }
 
-async fn timed<T>(read: impl Future<Output = multer::Result<T>>, bounds: Bounds) -> Result<T, Error> {
-    body::timed(read, bounds.idle).await?.map_err(|error| malformed(&error, bounds))
-}
-
-fn malformed(error: &multer::Error, bounds: Bounds) -> Error {
+fn malformed(error: &multer::Error, max_file_bytes: u64) -> Error {
     match error {
-        multer::Error::StreamSizeExceeded { .. } => Error::too_large("The form", bounds.max_file_bytes),
+        multer::Error::StreamSizeExceeded { .. } => Error::too_large("The form", max_file_bytes),
+        multer::Error::StreamReadFailed(cause) if matches!(cause.downcast_ref(), Some(Stopped::TooSlow)) => {
+            Error::body_timeout()
+        }
         _ => Error::bad_request("invalid_form", format!("The form cannot be read: {error}.")),
     }
 }

@@ -20,13 +20,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, response};
 use http_body_util::{BodyExt as _, Either};
-use hyper::body::Incoming;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Answer, Context, body, full,
+    paced::Paced,
     route::Route,
     run,
     sent::{Received, Sent},
@@ -66,7 +66,7 @@ pub(super) fn is_asked_for(method: &Method, headers: &HeaderMap) -> bool {
 /// Answers a request that asks to be done once.
 ///
 /// The caller must see to it that this goes on when the client hangs up.
-pub(super) async fn once(cx: &Context<'_>, route: Route<'_>, body: &mut Incoming) -> Answer {
+pub(super) async fn once(cx: &Context<'_>, route: Route<'_>, body: &mut Paced) -> Answer {
     let caller = cx.identified().await?;
     if let Some(user) = caller.user() {
         cx.ensure(user).await?;
@@ -76,7 +76,7 @@ pub(super) async fn once(cx: &Context<'_>, route: Route<'_>, body: &mut Incoming
         return run(cx, route, Sent::Coming(body)).await;
     };
     let key = key(cx.headers)?;
-    let received = Received::receive(route, cx.headers, body, cx.bounds()).await?;
+    let received = Received::receive(route, cx.headers, body, cx.max_file_bytes()).await?;
     let fingerprint = fingerprint(cx, &received);
     let keyed = Keyed { scope, key, user: caller.user().cloned(), fingerprint };
 

@@ -1,15 +1,15 @@
 //! A request's body as a handler meets it: still to come, or received whole before him.
 
 use http::HeaderMap;
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{
     api::posts::POST_FORM,
-    body::{self, Bounds},
+    body,
     form::{self, File, Form, Shape},
+    paced::Paced,
     route::Route,
 };
 use crate::{error::Error, id::hex};
@@ -17,7 +17,7 @@ use crate::{error::Error, id::hex};
 /// A body, to be read once. Both kinds read the same, so that no handler can tell them apart.
 pub(super) enum Sent<'b> {
     /// Nothing of it was read.
-    Coming(&'b mut Incoming),
+    Coming(&'b mut Paced),
     /// All of it was, since its request carries an idempotency key.
     Received(Received),
 }
@@ -34,21 +34,17 @@ pub(super) enum Received {
 
 impl<'b> Sent<'b> {
     /// Reads a JSON object into `T`.
-    pub(super) async fn json<T: DeserializeOwned>(
-        self,
-        headers: &HeaderMap,
-        bounds: Bounds,
-    ) -> Result<T, Error> {
+    pub(super) async fn json<T: DeserializeOwned>(self, headers: &HeaderMap) -> Result<T, Error> {
         body::require_json(headers)?;
         match self {
-            Self::Coming(body) => body::parse_json(&body::bytes(body, bounds).await?),
+            Self::Coming(body) => body::parse_json(&body::bytes(body).await?),
             Self::Received(Received::Bytes(bytes)) => body::parse_json(&bytes),
             Self::Received(_) => Err(received_as_something_else()),
         }
     }
 
     /// The body itself, for methods that take no idempotency key.
-    pub(super) fn coming(self) -> Result<&'b mut Incoming, Error> {
+    pub(super) fn coming(self) -> Result<&'b mut Paced, Error> {
         match self {
             Self::Coming(body) => Ok(body),
             Self::Received(_) => Err(received_as_something_else()),
@@ -56,18 +52,23 @@ impl<'b> Sent<'b> {
     }
 
     /// Receives a form.
-    pub(super) async fn form(self, headers: &HeaderMap, bounds: Bounds, shape: Shape) -> Result<Form, Error> {
+    pub(super) async fn form(
+        self,
+        headers: &HeaderMap,
+        max_file_bytes: u64,
+        shape: Shape,
+    ) -> Result<Form, Error> {
         match self {
-            Self::Coming(body) => form::read(headers, body, bounds, shape).await,
+            Self::Coming(body) => form::read(headers, body, max_file_bytes, shape).await,
             Self::Received(Received::Form(form)) => Ok(form),
             Self::Received(_) => Err(received_as_something_else()),
         }
     }
 
     /// Receives one image.
-    pub(super) async fn image(self, headers: &HeaderMap, bounds: Bounds) -> Result<File, Error> {
+    pub(super) async fn image(self, headers: &HeaderMap, max_file_bytes: u64) -> Result<File, Error> {
         match self {
-            Self::Coming(body) => form::image(headers, body, bounds).await,
+            Self::Coming(body) => form::image(headers, body, max_file_bytes).await,
             Self::Received(Received::File(file)) => Ok(file),
             Self::Received(_) => Err(received_as_something_else()),
         }
@@ -79,15 +80,15 @@ impl Received {
     pub(super) async fn receive(
         route: Route<'_>,
         headers: &HeaderMap,
-        body: &mut Incoming,
-        bounds: Bounds,
+        body: &mut Paced,
+        max_file_bytes: u64,
     ) -> Result<Self, Error> {
         Ok(match route {
-            Route::CreateImage => Self::File(form::image(headers, body, bounds).await?),
+            Route::CreateImage => Self::File(form::image(headers, body, max_file_bytes).await?),
             Route::CreatePost if form::is_form(headers) => {
-                Self::Form(form::read(headers, body, bounds, POST_FORM).await?)
+                Self::Form(form::read(headers, body, max_file_bytes, POST_FORM).await?)
             }
-            _ => Self::Bytes(body::bytes(body, bounds).await?),
+            _ => Self::Bytes(body::bytes(body).await?),
         })
     }
 

@@ -51,6 +51,9 @@ pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> 
         "server",
         format_args!("{public_url}, role {}, listening on {}", server.role.as_str(), server.listen),
     );
+    if let Some((certificate, key)) = server.tls.files() {
+        Report::ok("tls", format_args!("certificate {}, key {}", certificate.display(), key.display()));
+    }
     let keys = LinkKeys::load(&config.links).map_or(0, |keys| keys.ring().kids().count());
     Report::ok(
         "secrets",

@@ -81,7 +81,7 @@ async fn view(cx: &Context<'_>, conn: &mut Conn, row: ImageRow, is_full: bool) -
 /// `POST /v1/images`
 pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let owner = cx.user().await?;
-    let file = body.image(cx.headers, cx.bounds()).await?;
+    let file = body.image(cx.headers, cx.max_file_bytes()).await?;
     let image = cx.app.ingest.publish(&owner, file.spooled, file.filename).await?;
     let mut response = answer_image(cx, StatusCode::CREATED, image).await?;
     headers::insert(response.headers_mut(), header::LOCATION, &format!("/v1/images/{image}"));

@@ -89,7 +89,7 @@ pub(in crate::web) const POST_FORM: Shape =
 pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let author = cx.user().await?;
     let (new, files) = if form::is_form(cx.headers) {
-        post_of_form(body.form(cx.headers, cx.bounds(), POST_FORM).await?)?
+        post_of_form(body.form(cx.headers, cx.max_file_bytes(), POST_FORM).await?)?
     } else {
         (cx.json(body).await?, Vec::new())
     };

@@ -97,7 +97,7 @@ const PROFILE_FORM: Shape = Shape { texts: &["display_name"], file: "avatar", ma
 pub(in crate::web) async fn put(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let user = cx.user().await?;
     let (change, files) = if form::is_form(cx.headers) {
-        let mut form = body.form(cx.headers, cx.bounds(), PROFILE_FORM).await?;
+        let mut form = body.form(cx.headers, cx.max_file_bytes(), PROFILE_FORM).await?;
         let display_name = form.take("display_name");
         (Change { display_name, avatar_image_id: NewAvatar::Unchanged }, form.files)
     } else {

@@ -9,6 +9,7 @@ use http_body::Body as _;
 use super::{
     super::{
         Answer, Body, Context, body, form, full, headers,
+        paced::Paced,
         sent::Sent,
         tus::{
             self, TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_VERSION, UPLOAD_EXPIRES,
@@ -201,11 +202,11 @@ async fn receive(
     upload: &UploadRow,
     offset: i64,
     checksum: Option<Checksum>,
-    sent: &mut hyper::body::Incoming,
+    sent: &mut Paced,
 ) -> Result<Result<(), IngestError>, Error> {
     let receiving = cx.app.ingest.receive(upload, offset, checksum).await?;
     loop {
-        match body::next(sent, cx.bounds().idle).await {
+        match body::next(sent).await {
             Ok(Some(bytes)) => {
                 if !receiving.take(bytes).await {
                     return Ok(receiving.finish().await);

@@ -3,6 +3,7 @@
 mod body;
 mod conditional;
 mod form;
+mod paced;
 mod route;
 mod tus;
 
@@ -16,9 +17,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::{config::Role, error::Error};
-use body::Bounds;
+
 use conditional::Selection;
 use form::Shape;
+use paced::{Pace, Paced};
 
 /// Headers from lines of `name: value`; what cannot be a header is left out, as hyper refuses it.
 pub fn headers(lines: &[u8]) -> HeaderMap {
@@ -46,15 +48,20 @@ pub fn find_route(method: &Method, path: &str) {
 }
 
 /// What is sent of a representation lies within it, and to a HEAD nothing is cut.
-pub fn select(headers: &HeaderMap, length: usize) {
+pub fn select(headers: &HeaderMap, length: u64) {
     for etag in ["\"abc\"", "\"\""] {
         for method in [Method::GET, Method::HEAD] {
             let selection = conditional::evaluate(&method, headers, etag, length);
             if let Selection::Part(part) = &selection {
                 assert!(part.start < part.end && part.end <= length, "{part:?} of {length}");
             }
-            let whole = matches!(selection, Selection::Whole | Selection::NotModified);
-            assert!(whole || method == Method::GET && headers.contains_key(header::RANGE), "{selection:?}");
+            match selection {
+                Selection::Whole | Selection::NotModified => {}
+                Selection::PreconditionFailed => assert!(headers.contains_key(header::IF_MATCH)),
+                Selection::Part(_) | Selection::Unsatisfiable => {
+                    assert!(method == Method::GET && headers.contains_key(header::RANGE), "{selection:?}");
+                }
+            }
         }
     }
 }
@@ -91,7 +98,8 @@ pub fn read_json(headers: &HeaderMap, bytes: &[u8]) {
 type Read = Result<(Vec<(String, String)>, Vec<(Option<String>, String)>), Error>;
 
 const SHAPE: Shape = Shape { texts: &["text", "visibility"], file: "images", max_files: 3 };
-const BOUNDS: Bounds = Bounds { idle: Duration::from_secs(5), max_file_bytes: 2_000 };
+const PACE: Pace = Pace { patience: Duration::from_secs(5), min_bytes_per_sec: 512 };
+const MAX_FILE_BYTES: u64 = 2_000;
 
 /// Reads a form as the program does: by hyper, from a connection. `pieces` are the lengths of the pieces it
 /// comes in; without any it comes in one, with its length before it. `None` where hyper refuses it by itself.
@@ -126,7 +134,8 @@ async fn serve(request: Vec<u8>) -> Option<Read> {
     let service = service_fn(|request: Request<Incoming>| {
         let tell = tell.clone();
         async move {
-            let (head, mut body) = request.into_parts();
+            let (head, body) = request.into_parts();
+            let mut body = Paced::new(body, PACE);
             let _ = tell.send(read(&head.headers, &mut body).await);
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }
@@ -136,12 +145,12 @@ async fn serve(request: Vec<u8>) -> Option<Read> {
     told.try_recv().ok()
 }
 
-async fn read(headers: &HeaderMap, body: &mut Incoming) -> Read {
+async fn read(headers: &HeaderMap, body: &mut Paced) -> Read {
     if !form::is_form(headers) {
-        let image = form::image(headers, body, BOUNDS).await?;
+        let image = form::image(headers, body, MAX_FILE_BYTES).await?;
         return Ok((Vec::new(), vec![(image.filename, image.spooled.sha256_hex())]));
     }
-    let form = form::read(headers, body, BOUNDS, SHAPE).await?;
+    let form = form::read(headers, body, MAX_FILE_BYTES, SHAPE).await?;
     assert!(form.files.len() <= SHAPE.max_files);
     let named = |file: form::File| {
         let name = file.filename.as_deref().unwrap_or_default();

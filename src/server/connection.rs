@@ -1,0 +1,158 @@
+//! One connection: what is spoken on it, and HTTP/1.1.
+
+use std::{convert::Infallible, error::Error as StdError, future::Future, io, pin::pin, time::Duration};
+
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+};
+use tokio_io_timeout::TimeoutWriter;
+use tokio_rustls::TlsAcceptor;
+
+use super::{Limits, http2, tls::Tls};
+
+/// A connection's read buffer in bytes: bounds a request's head, and how much of a body waits in
+/// memory.
+const MAX_BUFFER_BYTES: usize = 128 << 10;
+
+/// What a connection that speaks HTTP/2 begins with (RFC 9113, section 3.4), as far as tells it apart: no request
+/// of HTTP/1.1 does, since the method is reserved (section 11.7).
+const PREFACE: [u8; 4] = *b"PRI ";
+
+/// How long to wait for the rest of what may become the preface. Hardly any client sends less than four bytes at
+/// once.
+const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+
+/// What is spoken on a listener's connections, within its limits.
+pub(super) struct Protocols {
+    limits: Limits,
+    http1: http1::Builder,
+    http2: http2::Builder,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Protocols {
+    pub(super) fn new(limits: Limits, tls: Option<&Tls>) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(MAX_BUFFER_BYTES);
+        Self { limits, http1, http2: http2::builder(), tls: tls.map(Tls::acceptor) }
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<H, F, B>(
+    protocols: &Protocols,
+    stream: TcpStream,
+    mut stop: watch::Receiver<bool>,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Error: Into<Box<dyn StdError + Send + Sync>>, Data: Send> + Send + Unpin + 'static,
+{
+    let limits = protocols.limits;
+    let ended = match &protocols.tls {
+        None => match in_time(limits, &mut stop, speaks_http2(&stream)).await {
+            Ok(false) => serve_http1(protocols, within(limits, stream), stop, handler).await,
+            // In a box, since it is large, and most connections are not of its kind.
+            Ok(true) => {
+                let stream = TokioIo::new(within(limits, stream));
+                Box::pin(http2::serve(&protocols.http2, limits, stream, stop, handler)).await
+            }
+            Err(error) => Err(error.into()),
+        },
+        Some(tls) => match in_time(limits, &mut stop, tls.accept(within(limits, stream))).await {
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                let stream = TokioIo::new(stream);
+                Box::pin(http2::serve(&protocols.http2, limits, stream, stop, handler)).await
+            }
+            Ok(stream) => Box::pin(serve_http1(protocols, stream, stop, handler)).await,
+            Err(error) => Err(error.into()),
+        },
+    };
+    if let Err(error) = ended {
+        tracing::debug!("connection: {error}");
+    }
+}
+
+/// How a connection ends.
+pub(super) type Ended = Result<(), Box<dyn StdError + Send + Sync>>;
+
+async fn serve_http1<S, H, F, B>(
+    protocols: &Protocols,
+    stream: S,
+    mut stop: watch::Receiver<bool>,
+    handler: H,
+) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>>,
+    B: Body<Error: Into<Box<dyn StdError + Send + Sync>>> + 'static,
+{
+    let service = service_fn(move |mut request| {
+        name_host(&mut request);
+        let answer = handler(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(protocols.http1.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return Ok(ended?),
+        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
+}
+
+/// A connection whose client has to read what is sent.
+fn within(limits: Limits, stream: TcpStream) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    let mut stream = TimeoutWriter::new(stream);
+    stream.set_timeout(Some(limits.write_timeout));
+    Box::pin(stream)
+}
+
+/// What comes before the first request: within its time, and only as long as requests are taken.
+async fn in_time<T>(
+    limits: Limits,
+    stop: &mut watch::Receiver<bool>,
+    begun: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => Err(io::ErrorKind::Interrupted.into()),
+        begun = tokio::time::timeout(limits.header_timeout, begun) => begun?,
+    }
+}
+
+/// Whether the client begins with HTTP/2's preface. Nothing is taken out of the stream, so that whoever serves it
+/// reads it as it came, without a buffer between.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut begun = [0; PREFACE.len()];
+    loop {
+        let bytes = stream.peek(&mut begun).await?;
+        if bytes == PREFACE.len() || bytes == 0 || begun[..bytes] != PREFACE[..bytes] {
+            return Ok(begun == PREFACE);
+        }
+        tokio::time::sleep(PREFACE_PAUSE).await;
+    }
+}
+
+/// Sets a request's Host to what its target names, if it names one: always in HTTP/2, where Host mostly is not sent,
+/// and in HTTP/1.1 in absolute form, where Host does not count (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1).
+/// So whoever asks for the Host need not know how it was said.
+pub(super) fn name_host(request: &mut Request<Incoming>) {
+    let Some(authority) = request.uri().authority() else { return };
+    let host = authority.as_str();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    if let Ok(host) = HeaderValue::from_str(host) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
