@@ -181,7 +181,23 @@ const ORIGIN: &str = "must be http:// or https:// and a host, without a path or 
 const EMPTY: &str = "is not set";
 const NAME: &str = "is no name of a target: 1 to 32 characters of a-z, 0-9, _ and -";
 
+/// What one of several servers of a target is called: `NAME@HOST:PORT`.
+pub fn server_name(target: &str, url: &str) -> String {
+    format!("{target}@{}", url.split_once("://").map_or(url, |(_, authority)| authority))
+}
+
 impl Edge {
+    /// What each edge that is told for itself is called.
+    pub fn names(&self) -> Vec<String> {
+        let of_one = |(name, target): (&String, &Target)| match target {
+            Target::Nginx(to) | Target::Varnish(to) => {
+                to.urls.iter().map(|url| server_name(name, url)).collect::<Vec<_>>()
+            }
+            _ => vec![name.clone()],
+        };
+        self.targets.iter().flat_map(of_one).collect()
+    }
+
     /// Says which setting cannot work, and why.
     pub(super) fn check(&self) -> Result<(), (String, &'static str)> {
         let rules = [
