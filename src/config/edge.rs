@@ -149,6 +149,8 @@ pub struct Webhook {
 pub struct Probe {
     /// The origin of images as viewers reach it, through the edge. Empty, nothing is measured.
     pub url: String,
+    /// What is asked for of an image, as in a link: what viewers ask for most, so that the edge has it.
+    pub options: String,
     /// Images that are watched at once; of more, the rest is not measured.
     pub at_once: usize,
     /// Milliseconds between two requests for one of them.
@@ -159,7 +161,13 @@ pub struct Probe {
 
 impl Default for Probe {
     fn default() -> Self {
-        Self { url: String::new(), at_once: 8, every_millis: 200, give_up_secs: 300 }
+        Self {
+            url: String::new(),
+            options: "original".to_owned(),
+            at_once: 8,
+            every_millis: 200,
+            give_up_secs: 300,
+        }
     }
 }
 
@@ -218,6 +226,11 @@ impl Edge {
                 return Err((format!("edge.targets.{name}"), NAME));
             }
             target.check().map_err(|(setting, rule)| (format!("edge.targets.{name}.{setting}"), rule))?;
+        }
+        let mut names = self.names();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err((format!("edge.targets: {}", twice[0]), "stands there twice"));
         }
         Ok(())
     }

@@ -195,6 +195,19 @@ macro_rules! claim {
     };
 }
 
+/// Whether there may be something to claim for one edge; nothing is locked for the question.
+pub async fn is_due(conn: &mut Conn, target: &str, now_micros: i64) -> Result<bool, DbError> {
+    let row = optional!(
+        conn,
+        (i64,),
+        "SELECT CAST(1 AS BIGINT) FROM purges
+         WHERE target = $1 AND due_at <= $2 AND (leased_until IS NULL OR leased_until <= $2) LIMIT 1",
+        target,
+        now_micros
+    )?;
+    Ok(row.is_some())
+}
+
 /// Takes purges that are due for one edge, until `until_micros`, in the order in which they are to be told.
 pub async fn claim(
     conn: &mut Conn,
