@@ -59,8 +59,8 @@ pub struct App {
     pub catalogue: Catalogue,
     /// What takes out what is over.
     pub sweeper: Sweeper,
-    /// What tells edges; without any there is none.
-    pub purger: Arc<Purger>,
+    /// What tells edges, if there are any.
+    pub purger: Option<Arc<Purger>>,
     /// The keys of signed links.
     pub links: Arc<keys::LinkKeys>,
     /// Who is who.
@@ -144,7 +144,7 @@ impl App {
         let purger = purger(&config, &db, &links, &catalogue, &metrics)?;
         Ok(Self {
             links,
-            purger: Arc::new(purger),
+            purger: purger.map(Arc::new),
             identity: Identity::new(&config, dev)?,
             issuer: Issuer::new(&config.auth)?,
             ingest: Ingest::new(
@@ -227,7 +227,10 @@ fn purger(
     links: &Arc<keys::LinkKeys>,
     catalogue: &Catalogue,
     metrics: &Metrics,
-) -> Result<Purger, StartError> {
+) -> Result<Option<Purger>, StartError> {
+    if config.edge.targets.is_empty() {
+        return Ok(None);
+    }
     let fetcher = Fetcher::new(config.edge.at_once)?;
     let options = &config.edge.probe.options;
     let rendition =
@@ -240,11 +243,12 @@ fn purger(
         link::sign(&ring.ring(), &format!("/i/{image}/{options}"), exp_secs, epoch)
     };
     // Where an app's own version is part of epochs, nobody here knows what it was.
-    let probe = match db.rules().are_the_apps() {
-        true => None,
-        false => Probe::new(&config.edge.probe, Arc::new(link), fetcher.clone(), metrics.edge().clone()),
+    let probe = if db.rules().are_the_apps() {
+        None
+    } else {
+        Probe::new(&config.edge.probe, Arc::new(link), fetcher.clone(), metrics.edge().clone())
     };
-    Ok(Purger::new(db.clone(), config, fetcher, probe, metrics.edge().clone()))
+    Ok(Some(Purger::new(db.clone(), config, fetcher, probe, metrics.edge().clone())))
 }
 
 fn one_a_core(setting: usize) -> usize {

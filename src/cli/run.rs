@@ -96,10 +96,8 @@ pub(super) async fn until(
     });
 
     let (tell_purger, stops) = watch::channel(false);
-    let purging = app.config.server.role.controls().then(|| {
-        let purger = Arc::clone(&app.purger);
-        tokio::spawn(async move { purger.run(stops).await })
-    });
+    let purger = app.purger.clone().filter(|_| app.config.server.role.controls());
+    let purging = purger.map(|purger| tokio::spawn(async move { purger.run(stops).await }));
 
     stop.await;
     tracing::info!("stopping: requests under way are finished first");

@@ -350,9 +350,10 @@ pub async fn lock(conn: &mut Conn, image: ImageId) -> Result<(), DbError> {
 /// The image must have been locked first, so that this reads what a racing change has committed.
 pub async fn settle(conn: &mut Conn, image: ImageId, unattached_deadline_micros: i64) -> Result<(), DbError> {
     // SQLite tells nobody of the row as it was. It is locked, and so still the same below.
-    let before = match outbox::is_any(conn) {
-        true => optional!(conn, (i64,), "SELECT epoch FROM images WHERE id = $1", image.to_string())?,
-        false => None,
+    let before = if outbox::is_any(conn) {
+        optional!(conn, (i64,), "SELECT epoch FROM images WHERE id = $1", image.to_string())?
+    } else {
+        None
     };
     let after = optional!(
         conn,

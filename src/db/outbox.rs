@@ -102,6 +102,7 @@ impl Outbox {
 
 impl Db {
     /// The same ledger, which writes purges for these edges.
+    #[must_use]
     pub fn telling(self, targets: Vec<String>) -> Self {
         Self { outbox: Outbox::to(targets).into(), ..self }
     }

@@ -69,6 +69,11 @@ async fn until_outbox(app: &TestApp, sql: &'static str, wanted: i64) {
     }
 }
 
+/// A metric is a whole number here.
+fn is(metric: f64, wanted: u8) -> bool {
+    (metric - f64::from(wanted)).abs() < 0.5
+}
+
 const ALL: &str = "SELECT COUNT(*) FROM purges";
 const FIRST: &str = "SELECT COUNT(*) FROM purges WHERE state = 'first'";
 const AGAIN: &str = "SELECT COUNT(*) FROM purges WHERE state = 'again'";
@@ -266,7 +271,7 @@ async fn every_kind_of_edge_is_told_in_its_own_words() {
     assert!(seen.header("webhook-signature").starts_with("v1,") && !seen.header("webhook-id").is_empty());
     // All of them have taken it, and are told again later.
     until_outbox(&app, AGAIN, 7).await;
-    assert_eq!(app.metric("pinhole_purges_total{target=\"fastly\",outcome=\"delivered\"}").await, 1.0);
+    assert!(is(app.metric("pinhole_purges_total{target=\"fastly\",outcome=\"delivered\"}").await, 1));
 }
 
 #[tokio::test]
@@ -318,9 +323,9 @@ async fn an_edge_that_is_away_misses_nothing_and_holds_up_no_other() {
     }
     assert_eq!(app.number("SELECT COUNT(*) FROM purges WHERE target = 'ill' AND state = 'first'").await, 4);
     assert_eq!(well.seen().len(), 4, "no redirect was followed, and nobody was told twice");
-    let failed =
-        app.texts("SELECT last_error FROM purges WHERE target = 'ill' AND last_error IS NOT NULL").await;
-    assert!(failed.iter().any(|error| error.contains("500 Internal Server Error")), "{failed:?}");
+    let why = "SELECT CAST(COUNT(*) > 0 AS INTEGER) * CAST(1 AS BIGINT) FROM purges
+               WHERE last_error LIKE '%500 Internal Server Error%'";
+    until_outbox(&app, why, 1).await;
 
     let before = ill.seen().len();
     ill.answers(Answers::With(200, ""));
@@ -383,7 +388,8 @@ async fn whoever_dies_before_he_has_noted_it_tells_it_again() {
     until_outbox(&app, AGAIN, 1).await;
 }
 
-#[tokio::test]
+/// The edges answer while it is waited for the end of the program.
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_delivered_at_a_stop_stays_and_what_can_be_is() {
     let (well, ill) = (Edge::start().await, Edge::answering(Answers::With(503, "")).await);
     let mut settings = webhook("well", &well.url);
@@ -459,7 +465,7 @@ async fn what_was_given_up_is_kept_shown_and_sent_again() {
     let listed: Value = serde_json::from_str(&said(&purges(&app, &["list", "--json"], &settings))).unwrap();
     assert_eq!(listed["dead"][0]["image_id"], *image);
     assert_eq!(listed["edges"][0]["dead"], 1);
-    assert_eq!(app.metric("pinhole_purges_total{target=\"front\",outcome=\"dead\"}").await, 1.0);
+    assert!(is(app.metric("pinhole_purges_total{target=\"front\",outcome=\"dead\"}").await, 1));
     refused(&purges(&app, &["forget", "front"], &settings), 2, "in edge.targets");
     refused(&purges(&app, &["retry", "other"], &settings), 1, "front");
 
@@ -516,19 +522,19 @@ async fn the_probe_watches_until_the_edge_refuses() {
     // What viewers had, to the letter.
     let seen = edge.until_seen(3).await;
     assert_eq!(seen[0].path, link.replace(&app.url, ""));
-    assert_eq!(app.metric("pinhole_edge_unrefused").await, 1.0);
-    assert_eq!(app.metric("pinhole_edge_revocation_seconds_count").await, 0.0);
+    assert!(is(app.metric("pinhole_edge_unrefused").await, 1));
+    assert!(is(app.metric("pinhole_edge_revocation_seconds_count").await, 0));
     // An edge that fails has refused nothing.
     edge.answers(Answers::With(502, ""));
     let before = edge.seen().len();
     edge.until_seen(before + 2).await;
-    assert_eq!(app.metric("pinhole_edge_unrefused").await, 1.0);
+    assert!(is(app.metric("pinhole_edge_unrefused").await, 1));
     edge.answers(Answers::With(404, ""));
     let began = Instant::now();
     while app.metric("pinhole_edge_revocation_seconds_count").await < 1.0 {
         assert!(began.elapsed() < PATIENCE, "it never noticed");
     }
-    assert_eq!(app.metric("pinhole_edge_unrefused").await, 0.0);
+    assert!(is(app.metric("pinhole_edge_unrefused").await, 0));
     let asked: BTreeSet<String> = edge.seen().into_iter().map(|seen| seen.path).collect();
     assert!(asked.contains(&format!("/i/{image}/width=64")), "without a signature, too: {asked:?}");
 }
