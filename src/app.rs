@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     budget::Budget,
+    client::Clients,
     clock,
     config::Config,
     db::{Db, DbError},
@@ -63,6 +64,8 @@ pub struct App {
     pub purger: Option<Arc<Purger>>,
     /// The keys of signed links.
     pub links: Arc<keys::LinkKeys>,
+    /// Which client is which.
+    pub clients: Clients,
     /// Who is who.
     pub identity: Identity,
     /// Where the keys of users' tokens are published, if they are.
@@ -109,7 +112,7 @@ impl App {
     /// Puts the parts together, on the runtime that is to do the work. The database must be migrated and the
     /// bucket reachable.
     pub fn new(config: Config, db: Db, store: Store, dev: bool) -> Result<Self, StartError> {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(db.calls(), store.calls());
         let limits = Limits {
             max_pixels: config.upload.max_pixels,
             max_animation_pixels: config.upload.max_animation_pixels,
@@ -134,6 +137,7 @@ impl App {
             memory_bytes: config.cache.memory_bytes,
             write_secs: config.bucket.operation_timeout_secs.saturating_mul(2),
             writes: queues.gate("writes", work.writes, work.writes_waiting),
+            reads: queues.gate("variant_reads", work.variant_reads, work.variant_reads_waiting),
             bucket_ttl_secs: config.cache.bucket_ttl_secs,
         };
         let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());
@@ -145,6 +149,7 @@ impl App {
         Ok(Self {
             links,
             purger: purger.map(Arc::new),
+            clients: Clients::new(config.server.client_address_header.clone()),
             identity: Identity::new(&config, dev)?,
             issuer: Issuer::new(&config.auth)?,
             ingest: Ingest::new(

@@ -21,7 +21,7 @@
 //! | [`link`] | signed links: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
 //! | [`purge`] | what edges are sent, and what their answers mean: pure |
-//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`wait`], [`id`] | tools that know nothing of images |
+//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -96,6 +96,7 @@ pub mod access;
 pub mod app;
 pub mod budget;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod db;

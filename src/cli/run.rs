@@ -71,10 +71,10 @@ pub(super) async fn until(
     let (for_main, for_ops) = (Arc::clone(&app), Arc::clone(&app));
     let main = tokio::spawn({
         let (threads, stops) = (Arc::clone(&threads), stops.clone());
-        let answer = move |request| web::handle(Arc::clone(&for_main), request);
+        let answer = move |peer, request| web::handle(Arc::clone(&for_main), peer, request);
         async move { server::serve(listeners.main, limits, Some(&threads), stops, answer).await }
     });
-    let ops = tokio::spawn(server::serve(listeners.ops, limits, None, stops, move |request| {
+    let ops = tokio::spawn(server::serve(listeners.ops, limits, None, stops, move |_, request| {
         web::ops::handle(Arc::clone(&for_ops), request)
     }));
     let listening = tokio::spawn({
