@@ -408,6 +408,7 @@ mod tests {
                 "secret_access_key",
             ),
             ("[edge.probe]\nurl = \"https://img.example.org/\"", "edge.probe.url"),
+            ("[edge.probe]\nurl = \"https://img.example.org\"", "without edge.targets"),
             ("[edge]\nat_once = 0", "edge.at_once"),
         ] {
             let error = read(settings).unwrap_err();

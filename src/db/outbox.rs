@@ -1,8 +1,8 @@
 //! The outbox: which edges are still to be told that an image was narrowed or is gone.
 //!
-//! [`narrowed`] is the one place where purges are written, by whatever steps an image's epoch, in the same
-//! transaction; and [`erased`] for all images of a user. A purge is claimed for a time by one statement, so that several nodes may be at the same
-//! outbox; who dies with one leaves it to be claimed again.
+//! `narrowed` is the one place where purges are written, by whatever steps an image's epoch, in the same
+//! transaction; `erased` does the same for all images of a user. A purge is claimed for a time by one statement, so
+//! that several nodes may be at the same outbox; who dies with one leaves it to be claimed again.
 
 use tokio::sync::watch;
 
