@@ -34,13 +34,13 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// After so long nothing that was decided before a change is under way any longer, so that a purge sent then is
 /// the last that is needed: the age of what is remembered of rights, the longest that the ledger is asked,
-/// the longest render, the longest read from the bucket, and the longest that a client may read nothing.
+/// the longest render or wait for a stream, the longest read from the bucket, and the longest that a client may read nothing.
 ///
 /// A client that reads slowly, and never stops, has no bound but his edge's own patience.
 pub fn again_after(config: &Config) -> Duration {
     Duration::from_millis(config.cache.facts_millis)
         + rights::PATIENCE
-        + Duration::from_secs(config.work.render_timeout_secs)
+        + Duration::from_secs(config.work.render_timeout_secs.max(config.work.streams_wait_secs))
         + Duration::from_secs(config.bucket.operation_timeout_secs)
         + Duration::from_secs(config.server.write_timeout_secs)
 }

@@ -21,6 +21,7 @@ mod jpegs;
 mod masters;
 mod memory;
 mod options;
+mod originals;
 mod pictures;
 mod purges;
 mod readme;

@@ -17,9 +17,10 @@ use crate::{
 /// Nothing listens there: whatever is written stays in the outbox.
 const NOBODY: &str = "http://127.0.0.1:9";
 /// So that what is told again is told after some four seconds.
-const SOON: [(&str, &str); 4] = [
+const SOON: [(&str, &str); 5] = [
     ("PINHOLE_CACHE__FACTS_MILLIS", "0"),
     ("PINHOLE_WORK__RENDER_TIMEOUT_SECS", "1"),
+    ("PINHOLE_WORK__STREAMS_WAIT_SECS", "1"),
     ("PINHOLE_BUCKET__OPERATION_TIMEOUT_SECS", "1"),
     ("PINHOLE_SERVER__WRITE_TIMEOUT_SECS", "1"),
 ];
