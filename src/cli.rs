@@ -3,6 +3,7 @@
 mod dev;
 mod key;
 mod migrate;
+mod purges;
 mod run;
 mod serve;
 mod settings;
@@ -37,6 +38,7 @@ enum Command {
     Verify(sign::VerifyArgs),
     Token(token::Args),
     Key(key::Args),
+    Purges(purges::Args),
 }
 
 /// Why a command failed: one line that says what to change.
@@ -70,6 +72,7 @@ impl Cli {
             Command::Verify(args) => sign::verify(&args),
             Command::Token(args) => token::run(&args),
             Command::Key(args) => key::run(&args),
+            Command::Purges(args) => purges::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@
 mod bucket;
 mod database;
 mod delivery;
+pub mod edge;
 mod environment;
 mod explain;
 mod idempotency;
@@ -30,6 +31,7 @@ pub use self::{
     bucket::Bucket,
     database::{Database, Place},
     delivery::{Cache, Transform, Unsigned},
+    edge::Edge,
     idempotency::Idempotency,
     log::Log,
     masters::{Made, Masters},
@@ -74,6 +76,8 @@ pub struct Config {
     pub transform: Transform,
     /// What is kept, and for how long.
     pub cache: Cache,
+    /// Who is told when an image is narrowed.
+    pub edge: Edge,
     /// How much work at once.
     pub work: Work,
     /// Requests that may be repeated.
@@ -96,6 +100,9 @@ pub enum ConfigError {
     /// A value is outside what it may be.
     #[error("configuration: {0} {1}")]
     Value(&'static str, &'static str),
+    /// The same, of a setting whose name is the operator's own.
+    #[error("configuration: {0} {1}")]
+    Edge(String, &'static str),
 }
 
 impl From<config::ConfigError> for ConfigError {
@@ -219,7 +226,7 @@ impl Config {
             .find(|(holds, ..)| !holds)
         {
             Some((_, setting, rule)) => Err(ConfigError::Value(setting, rule)),
-            None => Ok(()),
+            None => self.edge.check().map_err(|(setting, rule)| ConfigError::Edge(setting, rule)),
         }
     }
 }

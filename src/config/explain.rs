@@ -4,8 +4,14 @@
 use config::ConfigError;
 
 /// What messages of readers begin with that hold names of settings at most.
-const WITHOUT_VALUES: [&str; 5] =
-    ["unknown field ", "duplicate field ", "expected ", "invalid socket address", "invalid digit"];
+const WITHOUT_VALUES: [&str; 6] = [
+    "unknown field ",
+    "missing field ",
+    "duplicate field ",
+    "expected ",
+    "invalid socket address",
+    "invalid digit",
+];
 
 /// The error on one line.
 pub(super) fn explain(error: &ConfigError) -> String {
