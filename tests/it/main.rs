@@ -24,6 +24,7 @@ mod jpegs;
 mod masters;
 mod memory;
 mod options;
+mod originals;
 mod pictures;
 mod readme;
 mod referee;
