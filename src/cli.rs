@@ -1,6 +1,7 @@
 //! The command line: one command a file.
 
 mod dev;
+mod edge;
 mod key;
 mod migrate;
 mod purges;
@@ -39,6 +40,7 @@ enum Command {
     Token(token::Args),
     Key(key::Args),
     Purges(purges::Args),
+    Edge(edge::Args),
 }
 
 /// Why a command failed: one line that says what to change.
@@ -73,6 +75,7 @@ impl Cli {
             Command::Token(args) => token::run(&args),
             Command::Key(args) => key::run(&args),
             Command::Purges(args) => purges::run(&args),
+            Command::Edge(args) => edge::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

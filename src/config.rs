@@ -31,7 +31,7 @@ pub use self::{
     bucket::Bucket,
     database::{Database, Place},
     delivery::{Cache, Transform, Unsigned},
-    edge::Edge,
+    edge::{Edge, Target},
     idempotency::Idempotency,
     log::Log,
     masters::{Made, Masters},

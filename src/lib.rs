@@ -19,8 +19,10 @@
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
 //! | [`access`] | who may see an image: pure |
 //! | [`link`] | signed links: pure |
+//! | [`edge`] | verifiers for the caches of others in front: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
 //! | [`purge`] | what edges are sent, and what their answers mean: pure |
+//! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
 //! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
@@ -75,6 +77,8 @@
 //! * An edge is told twice of each change, and after a crash more often: purges are idempotent, so nothing is
 //!   spent on exactly once. A pause after a failure belongs to the edge, and not to the purge (`work/purges.rs`).
 //! * An app's own `rules` write no purges: what they take away is purged when the app revokes the image.
+//! * Varnish in front keeps copies under the whole URL of a link instead of path and epoch: it has no HMAC that takes
+//!   any key, so a hit must be the very link that the origin let through. Viewers of one window share that (`edge`).
 //! * Every row's object exists, but for masters and variants: they can be made again, so an absent one is no
 //!   loss. Which master a variant is made of is said by the ledger's row and the options, never by what lies
 //!   in the bucket: else one URL would mean other bytes before and after.
@@ -105,6 +109,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod edge;
 pub mod error;
 pub mod fetch;
 pub mod gate;

@@ -78,6 +78,13 @@ impl LinkKeys {
     }
 }
 
+/// The keys as they are written, `kid:secret`, newest first and each of them good: for an edge, which verifies by
+/// itself.
+pub fn written(settings: &Links) -> Result<Vec<Secret>, LoadError> {
+    let (_, text) = read(settings)?;
+    Ok(all(settings, text.expose()).map(|key| Secret::new(key.trim())).collect())
+}
+
 /// The ring, and the text of the file.
 fn read(settings: &Links) -> Result<(KeyRing, Secret), LoadError> {
     let (name, text) = match &settings.keys_file {
@@ -87,7 +94,12 @@ fn read(settings: &Links) -> Result<(KeyRing, Secret), LoadError> {
             (format!("links.keys_file {}", file.display()), text)
         }
     };
+    let ring = KeyRing::parse(all(settings, &text)).map_err(|error| LoadError::Ring(name, error))?;
+    Ok((ring, Secret::new(text)))
+}
+
+/// The keys of the file, then those of the settings.
+fn all<'a>(settings: &'a Links, text: &'a str) -> impl Iterator<Item = &'a str> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let ring = KeyRing::parse(lines.chain(settings.keys.iter().map(Secret::expose)));
-    Ok((ring.map_err(|error| LoadError::Ring(name, error))?, Secret::new(text)))
+    lines.chain(settings.keys.iter().map(Secret::expose))
 }

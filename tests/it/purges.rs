@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    edges::{Answers, Edge, SECRET},
+    stand_in::{Answers, Edge, SECRET},
     support::{PATIENCE, TestApp, jpeg},
 };
 
