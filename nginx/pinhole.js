@@ -227,6 +227,19 @@ function problem(status, title, code, detail) {
     return JSON.stringify({ title: title, status: status, code: code, detail: detail });
 }
 
+// A range that the copy does not have: nginx has put the copy's headers there already, which are of no use with this.
+function unsatisfiable(r) {
+    const range = r.headersOut['Content-Range'];
+    Object.keys(r.headersOut).forEach(name => {
+        delete r.headersOut[name];
+    });
+    r.headersOut['Content-Range'] = range;
+    // The copy's status line would be sent otherwise.
+    r.status = 416;
+    answer(r, 416, problem(416, 'Range Not Satisfiable', 'range_not_satisfiable',
+        'The image has ' + range.split('/')[1] + ' bytes; ask for a range within them.'));
+}
+
 // ---------------------------------------------------------------- how far an answer may be kept
 
 // The origin's Cache-Control, and never for longer than the link lives: the copy may have come by one that lives
@@ -283,7 +296,7 @@ function purge(r) {
     // A random number never comes twice, whatever the clock does.
     const beside = file + '.' + r.variables.request_id;
     try {
-        fs.writeFileSync(beside, r.variables.request_id);
+        fs.writeFileSync(beside, r.variables.request_id, { mode: 0o600 });
         fs.renameSync(beside, file);
     } catch (e) {
         r.error('a purge failed: ' + e.message);
@@ -302,4 +315,4 @@ function answer(r, status, text) {
     r.return(status, text);
 }
 
-export default { accepted, control, controlAsked, purge, routeAsked, routeVerified, verify };
+export default { accepted, control, controlAsked, purge, routeAsked, routeVerified, unsatisfiable, verify };
