@@ -16,6 +16,7 @@ pub mod images;
 mod listen;
 mod lock;
 mod migrations;
+pub mod outbox;
 pub mod posts;
 pub mod rules;
 pub mod service_keys;
@@ -112,6 +113,7 @@ pub struct Db {
     pub(crate) pools: Pools,
     generations: Arc<Generations>,
     rules: Arc<Rules>,
+    outbox: Arc<outbox::Outbox>,
 }
 
 /// Connections to one of the two.
@@ -136,6 +138,9 @@ pub struct Conn {
     changes: Vec<Change>,
     generations: Arc<Generations>,
     rules: Arc<Rules>,
+    outbox: Arc<outbox::Outbox>,
+    /// Whether the transaction has put something into the outbox.
+    has_purges: bool,
 }
 
 #[derive(Debug)]
@@ -153,7 +158,8 @@ enum Link {
 impl Db {
     fn new(pools: Pools) -> Self {
         let rules = Rules::own(matches!(pools, Pools::Sqlite { .. }));
-        Self { pools, generations: Arc::default(), rules: rules.into() }
+        let outbox = outbox::Outbox::to(Vec::new());
+        Self { pools, generations: Arc::default(), rules: rules.into(), outbox: outbox.into() }
     }
 
     /// Opens a SQLite file, made when absent.
@@ -222,7 +228,8 @@ impl Db {
 
     fn conn(&self, link: Link) -> Conn {
         let (generations, rules) = (Arc::clone(&self.generations), Arc::clone(&self.rules));
-        Conn { link, changes: Vec::new(), generations, rules }
+        let outbox = Arc::clone(&self.outbox);
+        Conn { link, changes: Vec::new(), generations, rules, outbox, has_purges: false }
     }
 
     /// What tells whether something that was read is still so, as far as this process knows.
@@ -273,17 +280,23 @@ impl Conn {
                 execute!(&mut self, "SELECT pg_notify($1, $2)", changes::CHANNEL, payload)?;
             }
         }
-        let link = self.link;
+        let (link, to_wake) = (self.link, self.has_purges.then_some(self.outbox));
         // Whatever comes of the commit: it may have been done even if nobody heard so.
         let forgotten = changes::Forgotten::at_its_end(self.generations, changes);
         // A task of its own: who stops waiting does not make it end before it has.
         let ended = tokio::spawn(async move {
-            let _forgotten = forgotten;
-            match link {
+            let forgotten = forgotten;
+            let ended = match link {
                 Link::SqliteTx(tx) => tx.commit().await,
                 Link::PostgresTx(tx) => tx.commit().await,
                 Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
+            };
+            // First it is forgotten here, and then the edges are told: they may ask at once.
+            drop(forgotten);
+            if let Some(outbox) = to_wake {
+                outbox.wake();
             }
+            ended
         });
         Ok(ended.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??)
     }

@@ -104,6 +104,7 @@ pub mod ingest;
 pub mod issuer;
 pub mod link;
 pub mod metrics;
+pub mod purge;
 pub mod render;
 pub mod rights;
 pub mod server;

@@ -1,5 +1,7 @@
 //! What an operator can measure, in Prometheus' text format (OpenMetrics 1.0).
 
+mod edge;
+
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
@@ -13,6 +15,8 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+
+pub use self::edge::{Edge, Told};
 
 /// All metrics; cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,6 +35,7 @@ pub struct Metrics {
     queued: Family<QueueLabels, Gauge>,
     shed: Family<ShedLabels, Counter>,
     often: Often,
+    edge: Edge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -234,6 +239,7 @@ impl Default for Metrics {
             "Variants that were to be written into the bucket, by what became of them",
             variants_written.clone(),
         );
+        let edge = Edge::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             requests,
@@ -249,11 +255,17 @@ impl Default for Metrics {
             queued,
             shed,
             often,
+            edge,
         }
     }
 }
 
 impl Metrics {
+    /// What concerns edges.
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
     /// A request was answered, after so long; its body may still be on the way.
     pub fn answered(&self, route: &'static str, status: StatusCode, took: Duration) {
         match route {

@@ -149,6 +149,8 @@ pub struct Webhook {
 pub struct Probe {
     /// The origin of images as viewers reach it, through the edge. Empty, nothing is measured.
     pub url: String,
+    /// What is asked for of an image, as in a link: what viewers ask for most, so that the edge has it.
+    pub options: String,
     /// Images that are watched at once; of more, the rest is not measured.
     pub at_once: usize,
     /// Milliseconds between two requests for one of them.
@@ -159,7 +161,13 @@ pub struct Probe {
 
 impl Default for Probe {
     fn default() -> Self {
-        Self { url: String::new(), at_once: 8, every_millis: 200, give_up_secs: 300 }
+        Self {
+            url: String::new(),
+            options: "original".to_owned(),
+            at_once: 8,
+            every_millis: 200,
+            give_up_secs: 300,
+        }
     }
 }
 
@@ -181,7 +189,23 @@ const ORIGIN: &str = "must be http:// or https:// and a host, without a path or 
 const EMPTY: &str = "is not set";
 const NAME: &str = "is no name of a target: 1 to 32 characters of a-z, 0-9, _ and -";
 
+/// What one of several servers of a target is called: `NAME@HOST:PORT`.
+pub fn server_name(target: &str, url: &str) -> String {
+    format!("{target}@{}", url.split_once("://").map_or(url, |(_, authority)| authority))
+}
+
 impl Edge {
+    /// What each edge that is told for itself is called.
+    pub fn names(&self) -> Vec<String> {
+        let of_one = |(name, target): (&String, &Target)| match target {
+            Target::Nginx(to) | Target::Varnish(to) => {
+                to.urls.iter().map(|url| server_name(name, url)).collect::<Vec<_>>()
+            }
+            _ => vec![name.clone()],
+        };
+        self.targets.iter().flat_map(of_one).collect()
+    }
+
     /// Says which setting cannot work, and why.
     pub(super) fn check(&self) -> Result<(), (String, &'static str)> {
         let rules = [
@@ -202,6 +226,11 @@ impl Edge {
                 return Err((format!("edge.targets.{name}"), NAME));
             }
             target.check().map_err(|(setting, rule)| (format!("edge.targets.{name}.{setting}"), rule))?;
+        }
+        let mut names = self.names();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err((format!("edge.targets: {}", twice[0]), "stands there twice"));
         }
         Ok(())
     }
