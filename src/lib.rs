@@ -19,6 +19,7 @@
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
 //! | [`access`] | who may see an image: pure |
 //! | [`link`] | signed links: pure |
+//! | [`edge`] | verifiers for the caches of others in front: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
 //! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`wait`], [`id`] | tools that know nothing of images |
 //!
@@ -95,6 +96,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod edge;
 pub mod error;
 pub mod fetch;
 pub mod gate;

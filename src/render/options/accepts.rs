@@ -106,6 +106,18 @@ mod tests {
         assert_eq!(Accepts::parse(None), NEITHER);
     }
 
+    #[test]
+    fn the_published_vectors_hold() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/vectors/accepts.json")).unwrap();
+        for vector in file["vectors"].as_array().unwrap() {
+            let class = vector["class"].as_str().unwrap();
+            let says = |format| class.split(',').any(|named| named == format);
+            let accepts = Accepts { avif: says("avif"), webp: says("webp") };
+            assert_eq!(Accepts::parse(vector["accept"].as_str()), accepts, "{vector}");
+        }
+    }
+
     /// What a list may hold, and what it says of AVIF and of WebP.
     const RANGES: [(&str, Accepts); 8] = [
         ("image/avif", AVIF),
