@@ -43,7 +43,9 @@ pub enum EdgeError {
     )]
     ZeroByte(String),
     /// The function would be too long.
-    #[error("the function would have {0} bytes, and CloudFront takes {MAX_CLOUDFRONT_BYTES}: retire some link keys")]
+    #[error(
+        "the function would have {0} bytes, and CloudFront takes {MAX_CLOUDFRONT_BYTES}: retire some link keys"
+    )]
     TooLong(usize),
     /// An origin is no address that the edge could reach.
     #[error("{0}: must be host:port, such as 10.0.0.1:8080, without a scheme: Varnish asks by plain HTTP")]
@@ -161,9 +163,16 @@ fn split(key: &Secret) -> Result<(&str, &str), EdgeError> {
 
 /// A template with its places filled in, those in all templates too.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    let (avif, webp) = (format!(r"(?:^|,)[ \t]*image\/avif{WITH_WEIGHT}"), format!(r"(?:^|,)[ \t]*image\/webp{WITH_WEIGHT}"));
-    let common =
-        [("ACCEPTS_AVIF", avif.as_str()), ("ACCEPTS_WEBP", &webp), ("INVALID", INVALID), ("EXPIRED", EXPIRED)];
+    let (avif, webp) = (
+        format!(r"(?:^|,)[ \t]*image\/avif{WITH_WEIGHT}"),
+        format!(r"(?:^|,)[ \t]*image\/webp{WITH_WEIGHT}"),
+    );
+    let common = [
+        ("ACCEPTS_AVIF", avif.as_str()),
+        ("ACCEPTS_WEBP", &webp),
+        ("INVALID", INVALID),
+        ("EXPIRED", EXPIRED),
+    ];
     common
         .iter()
         .chain(values)
