@@ -234,8 +234,6 @@ function unsatisfiable(r) {
         delete r.headersOut[name];
     });
     r.headersOut['Content-Range'] = range;
-    // The copy's status line would be sent otherwise.
-    r.status = 416;
     answer(r, 416, problem(416, 'Range Not Satisfiable', 'range_not_satisfiable',
         'The image has ' + range.split('/')[1] + ' bytes; ask for a range within them.'));
 }
