@@ -3,6 +3,8 @@
 import argparse
 import http.client
 import json
+import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -27,7 +29,9 @@ def main():
     for name in ["origin", "edge", "token", "photo"]:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--flips", type=int, required=True)
+    parser.add_argument("--later", nargs="+", default=[], help="seconds, and a command to run so long after each flip")
     args = parser.parse_args()
+    begun = []
     origin, edge = Server(args.origin), Server(args.edge)
     auth = {"Authorization": f"Bearer {args.token}"}
     as_json = {**auth, "Content-Type": "application/json"}
@@ -58,12 +62,17 @@ def main():
                 time.sleep(POLL_SECS)
         show("private")
         began = shown = time.monotonic()
+        if args.later:
+            seconds, *command = args.later
+            threading.Timer(float(seconds), lambda: begun.append(subprocess.Popen(command))).start()
         while (now := time.monotonic()) < shown + SETTLED_SECS:
             if any(edge.ask("GET", path)[0] == 200 for path in paths):
                 shown = time.monotonic()
             assert now < began + PATIENCE_SECS, "it is shown for ever"
             time.sleep(POLL_SECS)
         took.append(shown - began)
+    for process in begun:
+        process.kill()
     took.sort()
     at = lambda percent: took[min(len(took) * percent // 100, len(took) - 1)]
     print(f"p50 {at(50):.3f}   p99 {at(99):.3f}   max {took[-1]:.3f}   of {len(took)}")
