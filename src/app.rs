@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     budget::Budget,
+    client::Clients,
     clock,
     config::Config,
     db::{Db, DbError},
@@ -59,10 +60,12 @@ pub struct App {
     pub catalogue: Catalogue,
     /// What takes out what is over.
     pub sweeper: Sweeper,
-    /// What tells edges; without any there is none.
-    pub purger: Arc<Purger>,
+    /// What tells edges, if there are any.
+    pub purger: Option<Arc<Purger>>,
     /// The keys of signed links.
     pub links: Arc<keys::LinkKeys>,
+    /// Which client is which.
+    pub clients: Clients,
     /// Who is who.
     pub identity: Identity,
     /// Where the keys of users' tokens are published, if they are.
@@ -109,7 +112,7 @@ impl App {
     /// Puts the parts together, on the runtime that is to do the work. The database must be migrated and the
     /// bucket reachable.
     pub fn new(config: Config, db: Db, store: Store, dev: bool) -> Result<Self, StartError> {
-        let metrics = Metrics::default();
+        let metrics = Metrics::new(db.calls(), store.calls());
         let limits = Limits {
             max_pixels: config.upload.max_pixels,
             max_animation_pixels: config.upload.max_animation_pixels,
@@ -134,6 +137,7 @@ impl App {
             memory_bytes: config.cache.memory_bytes,
             write_secs: config.bucket.operation_timeout_secs.saturating_mul(2),
             writes: queues.gate("writes", work.writes, work.writes_waiting),
+            reads: queues.gate("variant_reads", work.variant_reads, work.variant_reads_waiting),
             bucket_ttl_secs: config.cache.bucket_ttl_secs,
         };
         let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());
@@ -144,7 +148,8 @@ impl App {
         let purger = purger(&config, &db, &links, &catalogue, &metrics)?;
         Ok(Self {
             links,
-            purger: Arc::new(purger),
+            purger: purger.map(Arc::new),
+            clients: Clients::new(config.server.client_address_header.clone()),
             identity: Identity::new(&config, dev)?,
             issuer: Issuer::new(&config.auth)?,
             ingest: Ingest::new(
@@ -227,7 +232,10 @@ fn purger(
     links: &Arc<keys::LinkKeys>,
     catalogue: &Catalogue,
     metrics: &Metrics,
-) -> Result<Purger, StartError> {
+) -> Result<Option<Purger>, StartError> {
+    if config.edge.targets.is_empty() {
+        return Ok(None);
+    }
     let fetcher = Fetcher::new(config.edge.at_once)?;
     let options = &config.edge.probe.options;
     let rendition =
@@ -240,11 +248,12 @@ fn purger(
         link::sign(&ring.ring(), &format!("/i/{image}/{options}"), exp_secs, epoch)
     };
     // Where an app's own version is part of epochs, nobody here knows what it was.
-    let probe = match db.rules().are_the_apps() {
-        true => None,
-        false => Probe::new(&config.edge.probe, Arc::new(link), fetcher.clone(), metrics.edge().clone()),
+    let probe = if db.rules().are_the_apps() {
+        None
+    } else {
+        Probe::new(&config.edge.probe, Arc::new(link), fetcher.clone(), metrics.edge().clone())
     };
-    Ok(Purger::new(db.clone(), config, fetcher, probe, metrics.edge().clone()))
+    Ok(Some(Purger::new(db.clone(), config, fetcher, probe, metrics.edge().clone())))
 }
 
 fn one_a_core(setting: usize) -> usize {

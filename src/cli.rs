@@ -4,6 +4,7 @@ mod dev;
 mod edge;
 mod key;
 mod migrate;
+mod purges;
 mod run;
 mod serve;
 mod settings;
@@ -39,6 +40,7 @@ enum Command {
     Token(token::Args),
     Key(key::Args),
     Edge(edge::Args),
+    Purges(purges::Args),
 }
 
 /// Why a command failed: one line that says what to change.
@@ -73,6 +75,7 @@ impl Cli {
             Command::Token(args) => token::run(&args),
             Command::Key(args) => key::run(&args),
             Command::Edge(args) => edge::run(&args),
+            Command::Purges(args) => purges::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -223,6 +223,7 @@ impl Config {
                 "must not exceed 100",
             ),
             (self.work.fetches > 0, "work.fetches", "must be at least 1"),
+            (self.work.variant_reads > 0, "work.variant_reads", "must be at least 1"),
             (self.work.writes > 0, "work.writes", "must be at least 1"),
             (self.work.completions > 0, "work.completions", "must be at least 1"),
             (self.work.receives > 0, "work.receives", "must be at least 1"),

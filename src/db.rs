@@ -35,6 +35,8 @@ use sqlx::{
 };
 use thiserror::Error;
 
+use crate::metrics::Calls;
+
 pub use self::{
     changes::{Change, Generations},
     lock::{LockError, ServerLock},
@@ -114,6 +116,7 @@ pub struct Db {
     generations: Arc<Generations>,
     rules: Arc<Rules>,
     outbox: Arc<outbox::Outbox>,
+    calls: Calls,
 }
 
 /// Connections to one of the two.
@@ -141,6 +144,7 @@ pub struct Conn {
     outbox: Arc<outbox::Outbox>,
     /// Whether the transaction has put something into the outbox.
     has_purges: bool,
+    calls: Calls,
 }
 
 #[derive(Debug)]
@@ -159,7 +163,13 @@ impl Db {
     fn new(pools: Pools) -> Self {
         let rules = Rules::own(matches!(pools, Pools::Sqlite { .. }));
         let outbox = outbox::Outbox::to(Vec::new());
-        Self { pools, generations: Arc::default(), rules: rules.into(), outbox: outbox.into() }
+        Self {
+            pools,
+            generations: Arc::default(),
+            rules: rules.into(),
+            outbox: outbox.into(),
+            calls: Calls::default(),
+        }
     }
 
     /// Opens a SQLite file, made when absent.
@@ -208,28 +218,38 @@ impl Db {
 
     /// A connection to read from.
     pub async fn read(&self) -> Result<Conn, DbError> {
-        let link = match &self.pools {
-            Pools::Sqlite { read, .. } => Link::Sqlite(read.acquire().await?),
-            Pools::Postgres(pool) => Link::Postgres(pool.acquire().await?),
+        let acquiring = async {
+            Ok::<_, DbError>(match &self.pools {
+                Pools::Sqlite { read, .. } => Link::Sqlite(read.acquire().await?),
+                Pools::Postgres(pool) => Link::Postgres(pool.acquire().await?),
+            })
         };
-        Ok(self.conn(link))
+        Ok(self.conn(self.calls.timed("acquire", acquiring).await?))
     }
 
     /// A transaction to write in; dropped without [`Conn::commit`], it is rolled back.
     pub async fn begin(&self) -> Result<Conn, DbError> {
-        let link = match &self.pools {
-            // IMMEDIATE takes the write lock at once: a deferred transaction that turns to writing
-            // fails when another wrote since.
-            Pools::Sqlite { write, .. } => Link::SqliteTx(write.begin_with("BEGIN IMMEDIATE").await?),
-            Pools::Postgres(pool) => Link::PostgresTx(pool.begin().await?),
+        let beginning = async {
+            Ok::<_, DbError>(match &self.pools {
+                // IMMEDIATE takes the write lock at once: a deferred transaction that turns to writing
+                // fails when another wrote since.
+                Pools::Sqlite { write, .. } => Link::SqliteTx(write.begin_with("BEGIN IMMEDIATE").await?),
+                Pools::Postgres(pool) => Link::PostgresTx(pool.begin().await?),
+            })
         };
-        Ok(self.conn(link))
+        Ok(self.conn(self.calls.timed("begin", beginning).await?))
     }
 
     fn conn(&self, link: Link) -> Conn {
         let (generations, rules) = (Arc::clone(&self.generations), Arc::clone(&self.rules));
         let outbox = Arc::clone(&self.outbox);
-        Conn { link, changes: Vec::new(), generations, rules, outbox, has_purges: false }
+        let calls = self.calls.clone();
+        Conn { link, changes: Vec::new(), generations, rules, outbox, has_purges: false, calls }
+    }
+
+    /// What it was asked.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// What tells whether something that was read is still so, as far as this process knows.
@@ -280,17 +300,21 @@ impl Conn {
                 execute!(&mut self, "SELECT pg_notify($1, $2)", changes::CHANNEL, payload)?;
             }
         }
-        let (link, to_wake) = (self.link, self.has_purges.then_some(self.outbox));
+        let (link, calls) = (self.link, self.calls);
+        let to_wake = self.has_purges.then_some(self.outbox);
         // Whatever comes of the commit: it may have been done even if nobody heard so.
         let forgotten = changes::Forgotten::at_its_end(self.generations, changes);
         // A task of its own: who stops waiting does not make it end before it has.
         let ended = tokio::spawn(async move {
             let forgotten = forgotten;
-            let ended = match link {
-                Link::SqliteTx(tx) => tx.commit().await,
-                Link::PostgresTx(tx) => tx.commit().await,
-                Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
+            let committing = async {
+                match link {
+                    Link::SqliteTx(tx) => tx.commit().await,
+                    Link::PostgresTx(tx) => tx.commit().await,
+                    Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
+                }
             };
+            let ended = calls.timed("commit", committing).await;
             // First it is forgotten here, and then the edges are told: they may ask at once.
             drop(forgotten);
             if let Some(outbox) = to_wake {

@@ -25,7 +25,7 @@ pub enum FetchError {
     #[error("it answers with {0}")]
     Status(StatusCode),
     /// It took too long.
-    #[error("there was no answer within {} s", .0.as_secs())]
+    #[error("there was no answer within {:.0} s", .0.as_secs_f64())]
     Timeout(Duration),
     /// It is too large, or broke off.
     #[error("its body: {0}")]

@@ -1,5 +1,7 @@
 //! Bounded admission for expensive work: so many at once, so many waiting, the rest shed.
 
+mod shares;
+
 use std::{
     panic::{self, AssertUnwindSafe},
     sync::Arc,
@@ -10,6 +12,9 @@ use prometheus_client::metrics::counter::Counter;
 use rustix::process::{getpriority_process, setpriority_process};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use self::shares::{Share, Shares};
+use crate::client::Client;
 
 /// How much nicer work is than everything else (see setpriority(2)): where cores are short, it gets a tenth of
 /// what answering does.
@@ -22,6 +27,7 @@ const NICEST: i32 = 19;
 pub struct Gate {
     places: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    shares: Arc<Shares>,
     at_once: usize,
     size: u32,
     shed: Counter,
@@ -44,14 +50,21 @@ pub enum GateError {
 /// A place in the queue; whoever holds it may take turns.
 #[derive(Clone, Debug)]
 pub struct Place {
-    _held: Arc<OwnedSemaphorePermit>,
+    held: Arc<Held>,
     running: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Whose place it is, where that matters.
+    share: Option<Share>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Leave to work; whoever holds it counts as running.
 #[derive(Clone, Debug)]
 pub struct Pass {
-    _held: Arc<(Place, OwnedSemaphorePermit)>,
+    _held: Arc<(Place, [Option<OwnedSemaphorePermit>; 2])>,
 }
 
 impl Gate {
@@ -60,6 +73,7 @@ impl Gate {
         Self {
             places: Arc::new(Semaphore::new(at_once + waiting)),
             running: Arc::new(Semaphore::new(at_once)),
+            shares: Arc::new(Shares::new(at_once)),
             at_once,
             shed: Counter::default(),
             size: u32::try_from(at_once + waiting).unwrap_or(u32::MAX),
@@ -78,7 +92,7 @@ impl Gate {
         drop(self.places.acquire_many(self.size).await);
     }
 
-    /// Waits until all who wait for a turn now have had it, and takes none.
+    /// Waits until all who are in line for a turn now have had it, and takes none.
     pub async fn quiet(&self) {
         // Turns are given in the order in which they were asked for.
         drop(self.running.acquire().await);
@@ -86,12 +100,24 @@ impl Gate {
 
     /// Takes a place in the queue; refused at once when it is full.
     pub fn queue(&self) -> Result<Place, GateError> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| {
+        self.place(|_| Some(None))
+    }
+
+    /// Takes a place for one of many clients; refused at once when the queue is full, or when he holds
+    /// more places than he leaves to the others.
+    pub fn queue_for(&self, client: Client) -> Result<Place, GateError> {
+        self.place(|free| self.shares.take(client, free).map(Some))
+    }
+
+    fn place(&self, share: impl FnOnce(usize) -> Option<Option<Share>>) -> Result<Place, GateError> {
+        let free = self.places.available_permits();
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let held = place.and_then(|place| Some(Held { share: share(free)?, _place: place }));
+        let Some(held) = held else {
             self.shed.inc();
-            GateError::Full
-        })?;
-        Ok(Place { _held: Arc::new(place), running: Arc::clone(&self.running) })
+            return Err(GateError::Full);
+        };
+        Ok(Place { held: Arc::new(held), running: Arc::clone(&self.running) })
     }
 
     /// Waits for a turn; refused at once when the queue is full.
@@ -110,9 +136,16 @@ impl Gate {
 impl Place {
     /// Waits for a turn.
     pub async fn turn(&self) -> Result<Pass, GateError> {
-        // It fails only once it is closed, which it never is.
-        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| GateError::Full)?;
-        Ok(Pass { _held: Arc::new((self.clone(), turn)) })
+        let turn = async |turns: &Arc<Semaphore>| {
+            // It fails only once it is closed, which it never is.
+            Arc::clone(turns).acquire_owned().await.map_err(|_| GateError::Full)
+        };
+        let own = match &self.held.share {
+            Some(share) => Some(turn(&share.turns).await?),
+            None => None,
+        };
+        let turn = turn(&self.running).await?;
+        Ok(Pass { _held: Arc::new((self.clone(), [Some(turn), own])) })
     }
 }
 
@@ -218,6 +251,43 @@ mod tests {
         drop(second);
         assert!(quiet.await.is_ok());
         assert!(gate.enter().await.is_ok(), "it took no place");
+    }
+
+    #[tokio::test]
+    async fn one_client_leaves_room_for_others() {
+        let gate = Gate::new(2, 14);
+        let [many, few] = [Client::numbered(1), Client::numbered(2)];
+        let held: Vec<_> = (0..16).map_while(|_| gate.queue_for(many).ok()).collect();
+        assert_eq!(held.len(), 9, "half of all");
+        assert!(gate.queue_for(few).is_ok());
+        drop(held);
+        assert!(gate.queue_for(many).is_ok(), "what was given back is there again");
+    }
+
+    #[tokio::test]
+    async fn who_comes_later_is_not_behind_all_of_one_client() {
+        let gate = Gate::new(1, 15);
+        let [many, few] = [Client::numbered(1), Client::numbered(2)];
+        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let job = |client, name| {
+            let (place, done) = (gate.queue_for(client), done.clone());
+            async move {
+                let Ok(place) = place else { unreachable!("there is room") };
+                let turn = place.turn().await;
+                tokio::task::yield_now().await;
+                assert!(done.send(name).is_ok());
+                drop(turn);
+            }
+        };
+        let mut jobs = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            jobs.spawn(job(many, "many"));
+        }
+        jobs.spawn(job(few, "few"));
+        jobs.join_all().await;
+        let order: Vec<_> = std::iter::from_fn(|| order.try_recv().ok()).collect();
+        assert_eq!(order.len(), 7);
+        assert!(order[..2].contains(&"few"), "{order:?}");
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@
 //! | [`error`] | what went wrong inside becomes what the outside is told |
 //! | [`identity`], [`issuer`] | who asks: a user by token, a service by key, or nobody; and whose tokens count |
 //! | [`ingest`] | the one way in: sniff, strip, decode, make masters, hash, publish |
-//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling |
+//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling, purges |
 //! | [`variants`] | renditions, each made once, from an original or a master of it, and kept in memory and bucket |
 //! | [`rights`] | what decisions rest on, as the ledger says or said a moment ago |
 //! | [`store`] | the private bucket, and the embedded one of `dev` |
@@ -21,7 +21,8 @@
 //! | [`link`] | signed links: pure |
 //! | [`edge`] | verifiers for the caches of others in front: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
-//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`wait`], [`id`] | tools that know nothing of images |
+//! | [`purge`] | what edges are sent, and what their answers mean: pure |
+//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -37,8 +38,9 @@
 //!    (`tests/it/access.rs`).
 //! 3. Nothing is served that ingest did not decode and publish under an immutable key, and no client
 //!    ever holds the right to write under a published key.
-//! 4. Narrowing (less visible, deleted, held) steps the image's epoch in the same transaction, so that
-//!    every link dies with it (`tests/it/access.rs`).
+//! 4. Narrowing (less visible, deleted, held) steps the image's epoch and writes its purges in the same
+//!    transaction, so that every link dies with it and every edge is told (`tests/it/access.rs`,
+//!    `tests/it/purges.rs`).
 //!    What is remembered of rights is kept under a number that steps with every change, and for a second at
 //!    most: read before a change, it is never found after it (`rights`, `tests/it/two_nodes.rs`).
 //! 5. Every object in the bucket has a row that was written before it and is removed after it, masters,
@@ -71,7 +73,9 @@
 //!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
 //!   read once and published under another key anyway.
 //! * `/authz` tells an edge 400 and 401 in `Pinhole-Status`, too, where that is what the origin would answer.
-//! * A narrowing writes no purges yet, since there are no edges to purge.
+//! * An edge is told twice of each change, and after a crash more often: purges are idempotent, so nothing is
+//!   spent on exactly once. A pause after a failure belongs to the edge, and not to the purge (`work/purges.rs`).
+//! * An app's own `rules` write no purges: what they take away is purged when the app revokes the image.
 //! * Every row's object exists, but for masters and variants: they can be made again, so an absent one is no
 //!   loss. Which master a variant is made of is said by the ledger's row and the options, never by what lies
 //!   in the bucket: else one URL would mean other bytes before and after.
@@ -93,6 +97,7 @@ pub mod access;
 pub mod app;
 pub mod budget;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -1,6 +1,12 @@
 //! What an operator can measure, in Prometheus' text format (OpenMetrics 1.0).
 
+pub mod calls;
 mod edge;
+
+pub use self::{
+    calls::Calls,
+    edge::{Edge, Told},
+};
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,8 +21,6 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-
-pub use self::edge::{Edge, Told};
 
 /// All metrics; cheap to clone.
 #[derive(Clone, Debug)]
@@ -183,9 +187,20 @@ pub enum Behind {
     Shed,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+impl Metrics {
+    /// Nothing counted yet, but for what the ledger and the bucket were asked.
+    pub fn new(database: &Calls, bucket: &Calls) -> Self {
         let mut registry = Registry::with_prefix("pinhole");
+        database.register(
+            &mut registry,
+            "database_call_seconds",
+            "Seconds that the database took, by what it was asked and what came of it",
+        );
+        bucket.register(
+            &mut registry,
+            "bucket_call_seconds",
+            "Seconds until the bucket answered, by what it was asked and what came of it",
+        );
         let requests = Family::default();
         registry.register("http_requests", "Requests answered, by route and status", requests.clone());
         let seconds = Seconds::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 4.0, 10)));
@@ -258,9 +273,7 @@ impl Default for Metrics {
             edge,
         }
     }
-}
 
-impl Metrics {
     /// What concerns edges.
     pub fn edge(&self) -> &Edge {
         &self.edge

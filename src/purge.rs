@@ -67,33 +67,25 @@ pub enum RequestError {
 impl Target {
     /// Every edge of the settings, which have been checked.
     pub fn all(edge: &Edge) -> Vec<Self> {
-        let mut all = Vec::new();
-        for (name, target) in &edge.targets {
-            match target {
-                edge::Target::Nginx(to) => all.extend(to.urls.iter().map(|url| {
-                    let kind = Kind::Nginx { url: url.clone(), token: to.token.clone() };
-                    Self { name: edge::server_name(name, url), kind }
-                })),
-                edge::Target::Varnish(to) => all.extend(to.urls.iter().map(|url| {
-                    let kind = Kind::Varnish { url: url.clone(), token: to.token.clone() };
-                    Self { name: edge::server_name(name, url), kind }
-                })),
-                edge::Target::Fastly(to) => {
-                    all.push(Self { name: name.clone(), kind: Kind::Fastly(to.clone()) })
-                }
-                edge::Target::Cloudflare(to) => {
-                    all.push(Self { name: name.clone(), kind: Kind::Cloudflare(to.clone()) });
-                }
-                edge::Target::Cloudfront(to) => {
-                    all.push(Self { name: name.clone(), kind: Kind::Cloudfront(to.clone()) });
-                }
-                edge::Target::Webhook(to) => {
-                    let kind = Kind::Webhook { url: to.url.clone(), key: to.key().unwrap_or_default() };
-                    all.push(Self { name: name.clone(), kind });
-                }
+        let of = |name: &String, kind| vec![Self { name: name.clone(), kind }];
+        let servers = |name: &String, to: &edge::Servers, kind: fn(String, Secret) -> Kind| {
+            let server = |url: &String| Self {
+                name: edge::server_name(name, url),
+                kind: kind(url.clone(), to.token.clone()),
+            };
+            to.urls.iter().map(server).collect()
+        };
+        let each = |(name, target): (&String, &edge::Target)| match target {
+            edge::Target::Nginx(to) => servers(name, to, |url, token| Kind::Nginx { url, token }),
+            edge::Target::Varnish(to) => servers(name, to, |url, token| Kind::Varnish { url, token }),
+            edge::Target::Fastly(to) => of(name, Kind::Fastly(to.clone())),
+            edge::Target::Cloudflare(to) => of(name, Kind::Cloudflare(to.clone())),
+            edge::Target::Cloudfront(to) => of(name, Kind::Cloudfront(to.clone())),
+            edge::Target::Webhook(to) => {
+                of(name, Kind::Webhook { url: to.url.clone(), key: to.key().unwrap_or_default() })
             }
-        }
-        all
+        };
+        edge.targets.iter().flat_map(each).collect()
     }
 
     /// How many images one request may name.

@@ -4,7 +4,10 @@ mod threads;
 
 pub use self::threads::Threads;
 
-use std::{convert::Infallible, error::Error as StdError, future::Future, iter, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, error::Error as StdError, future::Future, iter, net::IpAddr, sync::Arc,
+    time::Duration,
+};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -41,7 +44,8 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-/// Serves HTTP/1.1 until `stop` turns true, then lets what is under way finish. Connections are spread over
+/// Serves HTTP/1.1 until `stop` turns true, then lets what is under way finish. The handler is also told the
+/// address that the connection is with. Connections are spread over
 /// `threads`, or stay on the runtime that this is called on.
 pub async fn serve<H, F, B>(
     listener: TcpListener,
@@ -50,7 +54,7 @@ pub async fn serve<H, F, B>(
     mut stop: watch::Receiver<bool>,
     handler: H,
 ) where
-    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    H: Fn(IpAddr, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Error: Into<Box<dyn StdError + Send + Sync>>, Data: Send> + Send + 'static,
 {
@@ -73,8 +77,8 @@ pub async fn serve<H, F, B>(
             } => accepted,
         };
         let (Ok(place), stream) = accepted else { break };
-        let stream = match stream {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match stream {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -87,7 +91,7 @@ pub async fn serve<H, F, B>(
         }
         let handler = handler.clone();
         let service = service_fn(move |request| {
-            let answer = handler(request);
+            let answer = handler(peer, request);
             async move { Ok::<_, Infallible>(answer.await) }
         });
         let Some(event_loop) = loops.next() else { break };

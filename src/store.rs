@@ -20,7 +20,7 @@ mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{error::Error, ops::RangeInclusive, sync::Arc};
 
 use aws_sdk_s3::{
     Client,
@@ -31,6 +31,8 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::sync::OnceCell;
+
+use crate::metrics::calls::{self, Calls};
 
 pub use self::{
     body::ObjectBody,
@@ -56,6 +58,7 @@ pub struct Store {
     settings: Arc<Settings>,
     /// The bucket's own URL at that endpoint, once it was needed.
     form_url: Arc<OnceCell<String>>,
+    calls: Calls,
 }
 
 impl Store {
@@ -67,7 +70,34 @@ impl Store {
             client,
             settings: Arc::new(settings.clone()),
             form_url: Arc::default(),
+            calls: Calls::default(),
         }
+    }
+
+    /// What it was asked.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Makes a call about `key` (empty: about the bucket), and counts it. That nothing is there is an answer.
+    async fn call<T, E>(
+        &self,
+        op: &'static str,
+        key: &str,
+        sent: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, StoreError>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let begun = self.calls.begin(op);
+        // Boxed: the SDK's futures are large, and would lie here twice.
+        let done = Box::pin(sent).await.map_err(|error| StoreError::from_sdk(&error, key));
+        begun.ended(match done {
+            Ok(_) => calls::OK,
+            Err(StoreError::Missing { .. }) => "missing",
+            Err(_) => calls::FAILED,
+        });
+        done
     }
 
     /// Writes the object, with its content type and cache control. Once this
@@ -85,7 +115,7 @@ impl Store {
             .cache_control(object.cache_control())
             .body(ByteStream::from(bytes))
             .send();
-        sent.await.map_err(|e| StoreError::from_sdk(&e, &key))?;
+        self.call("put", &key, sent).await?;
         Ok(())
     }
 
@@ -119,7 +149,7 @@ impl Store {
             .key(&key)
             .set_range(range.map(|r| format!("bytes={}-{}", r.start(), r.end())))
             .send();
-        let found = sent.await.map_err(|e| StoreError::from_sdk(&e, &key))?;
+        let found = self.call("get", &key, sent).await?;
         // RFC 9110 lets a server answer a range with the whole; we would send
         // the wrong bytes under the right headers.
         if ranged && found.content_range().is_none() {
@@ -135,7 +165,7 @@ impl Store {
     pub async fn head(&self, object: &impl Named) -> Result<Option<u64>, StoreError> {
         let key = object.name().key();
         let sent = self.client.head_object().bucket(&self.settings.bucket).key(&key).send();
-        match sent.await.map_err(|e| StoreError::from_sdk(&e, &key)) {
+        match self.call("head", &key, sent).await {
             Ok(found) => length(found.content_length()).map(Some),
             Err(StoreError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -151,7 +181,7 @@ impl Store {
         for object in objects {
             let key = object.name().key();
             let sent = self.client.delete_object().bucket(&self.settings.bucket).key(&key).send();
-            match sent.await.map_err(|e| StoreError::from_sdk(&e, &key)) {
+            match self.call("delete", &key, sent).await {
                 // Not every server answers 204 for what is not there.
                 Ok(_) | Err(StoreError::Missing { .. }) => {}
                 Err(error) => return Err(error),
@@ -165,7 +195,7 @@ impl Store {
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html>
     pub async fn ping(&self) -> Result<(), StoreError> {
         let sent = self.client.head_bucket().bucket(&self.settings.bucket).send();
-        sent.await.map_err(|e| StoreError::from_sdk(&e, ""))?;
+        self.call("ping", "", sent).await?;
         Ok(())
     }
 

@@ -27,6 +27,7 @@ use self::background::Background;
 use crate::{
     access::Permit,
     budget::Budget,
+    client::Client,
     db::Db,
     gate::{Gate, GateError, Pass, Place},
     id::{BlobKey, ImageId},
@@ -140,6 +141,34 @@ struct Original {
     masters: Masters,
 }
 
+/// For whom a rendition is made.
+#[derive(Debug)]
+enum For {
+    /// Somebody who waits for it.
+    Client(Client),
+    /// Nobody: this is leave to make it behind all who wait.
+    Nobody(Pass),
+}
+
+/// What a render may work on a core by.
+#[derive(Debug)]
+enum Leave {
+    /// Its place in the queue.
+    Place(Place),
+    /// It has its turn already.
+    Pass(Pass),
+}
+
+impl Leave {
+    /// Leave to work on a core. Nobody may wait for the bucket with it.
+    async fn turn(&self) -> Result<Pass, GateError> {
+        match self {
+            Self::Place(place) => place.turn().await,
+            Self::Pass(pass) => Ok(pass.clone()),
+        }
+    }
+}
+
 impl Original {
     fn of(permit: &Permit) -> Self {
         Self {
@@ -174,6 +203,8 @@ pub struct Bounds {
     pub write_secs: u64,
     /// Renditions written into the bucket at once.
     pub writes: Gate,
+    /// Renditions read from there at once.
+    pub reads: Gate,
     /// Seconds that they are kept there; 0: they are neither written nor looked for.
     pub bucket_ttl_secs: u64,
 }
@@ -182,7 +213,8 @@ impl Variants {
     /// An empty cache, and what fills it.
     pub fn new(db: Db, store: Store, bounds: Bounds, metrics: Metrics) -> Self {
         let Bounds { renders, background, fetches, memory, render_timeout, limits, .. } = bounds;
-        let Bounds { max_original_bytes, memory_bytes, write_secs, writes, bucket_ttl_secs, .. } = bounds;
+        let Bounds { max_original_bytes, memory_bytes, write_secs, writes, reads, bucket_ttl_secs, .. } =
+            bounds;
         let cache = Cache::builder()
             .max_capacity(memory_bytes)
             .weigher(|_, variant: &Arc<Variant>| {
@@ -200,7 +232,7 @@ impl Variants {
             limits,
             max_original_bytes,
             masters: master::Maker::new(db.clone(), write_secs),
-            tier: bucket::Tier::new(db, bucket_ttl_secs, write_secs, writes),
+            tier: bucket::Tier::new(db, bucket_ttl_secs, write_secs, writes, reads),
             metrics,
         };
         Self { cache, source: Arc::new(source), background }
@@ -212,6 +244,7 @@ impl Variants {
         &self,
         permit: &Permit,
         what: What,
+        client: Client,
         wait: Wait,
     ) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
         let key = (permit.image(), what);
@@ -220,10 +253,15 @@ impl Variants {
         }
         wait.begin().await;
         // Boxed, so that whoever finds it in memory does not carry this about.
-        Box::pin(self.find(permit, key)).await
+        Box::pin(self.find(permit, key, client)).await
     }
 
-    async fn find(&self, permit: &Permit, key: Key) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
+    async fn find(
+        &self,
+        permit: &Permit,
+        key: Key,
+        client: Client,
+    ) -> Result<(Arc<Variant>, Tier), Arc<VariantError>> {
         let what = key.1.clone();
         let (cache, source) = (self.cache.clone(), Arc::clone(&self.source));
         let original = Original::of(permit);
@@ -233,7 +271,8 @@ impl Variants {
             let (mut tier, mut joined) = (Tier::Memory, true);
             let fill = async {
                 joined = false;
-                let (variant, came_from) = Box::pin(source.bring(&original, what, None)).await?;
+                let (variant, came_from) =
+                    Box::pin(source.bring(&original, what, For::Client(client))).await?;
                 tier = came_from;
                 Ok::<_, VariantError>(Arc::new(variant))
             };
@@ -263,13 +302,12 @@ impl Variants {
 }
 
 impl Source {
-    /// Brings a rendition: from the bucket, or made. `background` is the pass of a render that nobody waits
-    /// for: it takes no other place.
+    /// Brings a rendition: from the bucket, or made.
     async fn bring(
         self: &Arc<Self>,
         original: &Original,
         what: What,
-        background: Option<Pass>,
+        whom: For,
     ) -> Result<(Variant, Tier), VariantError> {
         let What::Rendered(plan) = what else {
             let fetching = self.fetches.enter().await?;
@@ -281,7 +319,7 @@ impl Source {
         if let Some(stored) = Box::pin(self.stored(original, &plan)).await {
             return Ok((stored, Tier::Bucket));
         }
-        let (variant, took) = Box::pin(self.make(original, plan.clone(), background)).await?;
+        let (variant, took) = Box::pin(self.make(original, plan.clone(), whom)).await?;
         self.keep_behind(original, &plan, &variant);
         Ok((variant, Tier::Render(took)))
     }
@@ -291,21 +329,24 @@ impl Source {
         &self,
         original: &Original,
         plan: Plan,
-        background: Option<Pass>,
+        whom: For,
     ) -> Result<(Variant, Duration), VariantError> {
         let (limits, allowed) = (self.limits, self.render_timeout);
-        let is_awaited = background.is_none();
-        // Before anything is read: what is shed costs nothing.
-        let place = if is_awaited { Some(self.renders.queue()?) } else { None };
+        let is_awaited = matches!(whom, For::Client(_));
+        let leave = match whom {
+            // Before anything is read: what is shed costs nothing.
+            For::Client(client) => Leave::Place(self.renders.queue_for(client)?),
+            For::Nobody(pass) => Leave::Pass(pass),
+        };
         let (source, pass, format, size) = if let Some(rung) = original.masters.fit_for(original.size, &plan)
         {
             // Boxed, since what makes an absent master is a large future, and seldom needed.
-            let master = Box::pin(self.master(original, rung, place.as_ref())).await?;
-            (master, self.turn(background, place).await?, original.masters.format(), Some(original.size))
+            let master = Box::pin(self.master(original, rung, &leave)).await?;
+            (master, leave.turn().await?, original.masters.format(), Some(original.size))
         } else {
             let fetching = self.fetches.enter().await?;
             let source = self.original(original).await?;
-            let pass = self.turn(background, place).await?;
+            let pass = leave.turn().await?;
             // Not before: no more originals wait for a core than may be fetched.
             drop(fetching);
             (source, pass, original.format, None)
@@ -339,16 +380,6 @@ impl Source {
         let found = self.store.get(object, self.max_original_bytes).await;
         self.metrics.read(what, found.as_ref().map_or_else(outcome_of, |_| ReadOutcome::Found));
         found
-    }
-
-    /// Leave to work on a core, which never waits for the bucket: what has it already, or what is in the queue
-    /// for it.
-    async fn turn(&self, has: Option<Pass>, place: Option<Place>) -> Result<Pass, GateError> {
-        match (has, place) {
-            (Some(pass), _) => Ok(pass),
-            (None, Some(place)) => place.turn().await,
-            (None, None) => self.renders.enter().await,
-        }
     }
 }
 

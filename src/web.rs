@@ -13,7 +13,7 @@ mod route;
 mod sent;
 mod tus;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future};
@@ -52,6 +52,8 @@ struct Context<'a> {
     method: &'a Method,
     uri: &'a Uri,
     headers: &'a HeaderMap,
+    /// Who the connection is with: a client, or a proxy.
+    peer: IpAddr,
     /// What a service key must be good for.
     needs: Scope,
     /// Whether what is not in memory may be waited for here.
@@ -114,14 +116,18 @@ impl Context<'_> {
 
 /// Answers one request: what is in memory at once, on the thread that has the connection, and everything else
 /// on the workers, so that no picture in memory waits behind an upload or the ledger.
-pub fn handle(app: Arc<App>, request: Request<Incoming>) -> impl Future<Output = Response<Body>> {
-    if let Some(answer) = at_hand(&app, &request) {
+pub fn handle(
+    app: Arc<App>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Body>> {
+    if let Some(answer) = at_hand(&app, peer, &request) {
         return future::Either::Left(answer);
     }
     let workers = app.workers.clone();
     // Who hangs up drops it, which ends what it does.
     let mut work = JoinSet::new();
-    work.spawn_on(work_on(app, request), &workers);
+    work.spawn_on(work_on(app, peer, request), &workers);
     future::Either::Right(async move {
         let answered = match work.join_next().await {
             Some(answered) => answered.map_err(|error| Error::internal(&error)),
@@ -132,16 +138,19 @@ pub fn handle(app: Arc<App>, request: Request<Incoming>) -> impl Future<Output =
 }
 
 /// The answer to a request for an image, if nothing has to be waited for.
-fn at_hand(app: &App, request: &Request<Incoming>) -> Option<impl Future<Output = Response<Body>> + use<>> {
+fn at_hand(
+    app: &App,
+    peer: IpAddr,
+    request: &Request<Incoming>,
+) -> Option<impl Future<Output = Response<Body>> + use<>> {
     let began = Instant::now();
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     let Ok(route @ Route::Deliver { id, options }) = find(app, method, uri, headers) else { return None };
     if !request.body().is_end_stream() {
         return None;
     }
-    let needs = route.needs();
-    let cx =
-        Context { app, method, uri, headers, needs, wait: Wait::MayNot, now_micros: clock::now_micros() };
+    let (needs, now_micros) = (route.needs(), clock::now_micros());
+    let cx = Context { app, method, uri, headers, peer, needs, wait: Wait::MayNot, now_micros };
     let answer = deliver::deliver(&cx, id, options).now_or_never()?;
     let response = answer.unwrap_or_else(|error| error.into_response().map(full));
     app.metrics.answered(route.label(), response.status(), began.elapsed());
@@ -156,7 +165,7 @@ fn find<'r>(app: &App, method: &Method, uri: &'r Uri, headers: &HeaderMap) -> Re
     route::find(method, uri.path(), app.config.server.role, app.dev)
 }
 
-async fn work_on(app: Arc<App>, mut request: Request<Incoming>) -> Response<Body> {
+async fn work_on(app: Arc<App>, peer: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
     let is_tus = tus::is_path(request.uri().path());
     if is_tus && let Some(method) = tus::overriding_method(request.headers()) {
         *request.method_mut() = method;
@@ -164,10 +173,10 @@ async fn work_on(app: Arc<App>, mut request: Request<Incoming>) -> Response<Body
     let mut response = if idempotency::is_asked_for(request.method(), request.headers()) {
         // A client that hangs up ends its request's task. This one goes on, so that what it did is
         // known when the client asks again.
-        let answered = tokio::spawn(respond(app, request)).await;
+        let answered = tokio::spawn(respond(app, peer, request)).await;
         answered.unwrap_or_else(|error| Error::internal(&error).into_response().map(full))
     } else {
-        respond(app, request).await
+        respond(app, peer, request).await
     };
     if is_tus {
         tus::say_version(response.headers_mut());
@@ -175,13 +184,13 @@ async fn work_on(app: Arc<App>, mut request: Request<Incoming>) -> Response<Body
     response
 }
 
-async fn respond(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
+async fn respond(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
     let began = Instant::now();
     let (parts, mut body) = request.into_parts();
     let found = find(&app, &parts.method, &parts.uri, &parts.headers);
     let label = found.as_ref().map_or("none", Route::label);
     let answer = match found {
-        Ok(route) => answer(&app, &parts, route, &mut body).await,
+        Ok(route) => answer(&app, peer, &parts, route, &mut body).await,
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| error.into_response().map(full));
@@ -208,12 +217,13 @@ fn says_that_nothing_is_there(response: &Response<Body>) -> bool {
     response.status() == StatusCode::NOT_FOUND || told_to_edge.is_some_and(|status| status == "404")
 }
 
-async fn answer(app: &App, parts: &Parts, route: Route<'_>, body: &mut Incoming) -> Answer {
+async fn answer(app: &App, peer: IpAddr, parts: &Parts, route: Route<'_>, body: &mut Incoming) -> Answer {
     let cx = Context {
         app,
         method: &parts.method,
         uri: &parts.uri,
         headers: &parts.headers,
+        peer,
         needs: route.needs(),
         wait: Wait::May,
         now_micros: clock::now_micros(),

@@ -71,10 +71,10 @@ pub(super) async fn until(
     let (for_main, for_ops) = (Arc::clone(&app), Arc::clone(&app));
     let main = tokio::spawn({
         let (threads, stops) = (Arc::clone(&threads), stops.clone());
-        let answer = move |request| web::handle(Arc::clone(&for_main), request);
+        let answer = move |peer, request| web::handle(Arc::clone(&for_main), peer, request);
         async move { server::serve(listeners.main, limits, Some(&threads), stops, answer).await }
     });
-    let ops = tokio::spawn(server::serve(listeners.ops, limits, None, stops, move |request| {
+    let ops = tokio::spawn(server::serve(listeners.ops, limits, None, stops, move |_, request| {
         web::ops::handle(Arc::clone(&for_ops), request)
     }));
     let listening = tokio::spawn({
@@ -96,10 +96,8 @@ pub(super) async fn until(
     });
 
     let (tell_purger, stops) = watch::channel(false);
-    let purging = app.config.server.role.controls().then(|| {
-        let purger = Arc::clone(&app.purger);
-        tokio::spawn(async move { purger.run(stops).await })
-    });
+    let purger = app.purger.clone().filter(|_| app.config.server.role.controls());
+    let purging = purger.map(|purger| tokio::spawn(async move { purger.run(stops).await }));
 
     stop.await;
     tracing::info!("stopping: requests under way are finished first");

@@ -187,6 +187,7 @@ const SAFE: &str = "must be https://, or http:// on loopback, to a private addre
     whoever reads along could purge";
 const ORIGIN: &str = "must be http:// or https:// and a host, without a path or trailing slash";
 const EMPTY: &str = "is not set";
+const TOKEN: &str = "must be set, to characters of ASCII without spaces";
 const NAME: &str = "is no name of a target: 1 to 32 characters of a-z, 0-9, _ and -";
 
 /// What one of several servers of a target is called: `NAME@HOST:PORT`.
@@ -215,6 +216,11 @@ impl Edge {
             (self.poll_millis > 0, "poll_millis", "must be at least 1"),
             (self.give_up_secs > self.timeout_secs, "give_up_secs", "must exceed edge.timeout_secs"),
             (self.probe.url.is_empty() || server::is_origin(&self.probe.url), "probe.url", ORIGIN),
+            (
+                self.probe.url.is_empty() || !self.targets.is_empty(),
+                "probe.url",
+                "is of no use without edge.targets: it measures how soon they have heard",
+            ),
             (self.probe.at_once > 0, "probe.at_once", "must be at least 1"),
             (self.probe.every_millis > 0, "probe.every_millis", "must be at least 1"),
         ];
@@ -229,8 +235,8 @@ impl Edge {
         }
         let mut names = self.names();
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err((format!("edge.targets: {}", twice[0]), "stands there twice"));
+        if let Some([twice, _]) = names.array_windows().find(|[one, next]| one == next) {
+            return Err((format!("edge.targets: {twice}"), "stands there twice"));
         }
         Ok(())
     }
@@ -241,7 +247,6 @@ impl Target {
         let is_origin = |url: &String| server::is_origin(url);
         let is_set =
             |secret: &Secret| secret.expose().bytes().all(|b| b.is_ascii_graphic()) && !secret.is_empty();
-        const TOKEN: &str = "must be set, to characters of ASCII without spaces";
         let rules: &[(bool, &'static str, &'static str)] = match self {
             Self::Nginx(to) | Self::Varnish(to) => &[
                 (!to.urls.is_empty(), "urls", EMPTY),
@@ -403,6 +408,7 @@ mod tests {
                 "secret_access_key",
             ),
             ("[edge.probe]\nurl = \"https://img.example.org/\"", "edge.probe.url"),
+            ("[edge.probe]\nurl = \"https://img.example.org\"", "without edge.targets"),
             ("[edge]\nat_once = 0", "edge.at_once"),
         ] {
             let error = read(settings).unwrap_err();

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use serde::Deserialize;
+use http::HeaderName;
+use serde::{Deserialize, Deserializer};
 
 /// `[server]`
 #[derive(Clone, Debug, Deserialize)]
@@ -17,6 +18,11 @@ pub struct Server {
     /// The origin of all URLs that pinhole gives out, without a trailing slash. Empty, it is the address
     /// that is listened on, if that is a loopback address and the role is `all`.
     pub public_url: String,
+    /// The header in which a proxy that every request comes through tells the client's address, such as
+    /// `X-Real-IP`; of a list, the last counts. Without one, all who come through a proxy are one client, and
+    /// get one client's share of the renders.
+    #[serde(deserialize_with = "header_name")]
+    pub client_address_header: Option<HeaderName>,
     /// Threads that serve connections and what is in memory; 0 means one for each core. Everything else is done
     /// by others.
     pub threads: usize,
@@ -40,6 +46,7 @@ impl Default for Server {
             ops_listen: loopback(9090),
             role: Role::All,
             public_url: String::new(),
+            client_address_header: None,
             threads: 0,
             max_connections: 10_000,
             header_timeout_secs: 30,
@@ -48,6 +55,16 @@ impl Default for Server {
             drain_secs: 30,
         }
     }
+}
+
+/// A header's name, or nothing.
+fn header_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HeaderName>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let name = name.parse().map_err(|_| serde::de::Error::custom(format!("{name:?} is no header's name")));
+    name.map(Some)
 }
 
 /// Which part of the work a process does, so that uploads and delivery can run apart.

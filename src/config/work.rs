@@ -8,7 +8,8 @@ use serde::Deserialize;
 pub struct Work {
     /// Renders at once; 0 means one for each core.
     pub renders: usize,
-    /// Renders that may wait; more are shed with 503.
+    /// Renders that may wait; more are shed with 503, and so is what a client asks for who has more running and
+    /// waiting than he leaves room for others: one alone gets half.
     pub renders_waiting: usize,
     /// Renders at once that nobody waits for: the AVIFs of `format=auto`; 0 means that none are made.
     pub background_renders: usize,
@@ -27,10 +28,14 @@ pub struct Work {
     pub render_memory_bytes: u64,
     /// Seconds that a render may take, and that anybody waits for one; then it is 504.
     pub render_timeout_secs: u64,
-    /// Originals, masters and variants read from the bucket at once.
+    /// Originals and masters read from the bucket at once.
     pub fetches: usize,
     /// Those that may wait for that.
     pub fetches_waiting: usize,
+    /// Variants read from the bucket at once.
+    pub variant_reads: usize,
+    /// Variants that may wait for that; more are rendered again.
+    pub variant_reads_waiting: usize,
     /// Variants written into the bucket at once, behind the answers.
     pub writes: usize,
     /// Variants that may wait for that; more are not kept there.
@@ -51,7 +56,7 @@ impl Default for Work {
     fn default() -> Self {
         Self {
             renders: 0,
-            renders_waiting: 64,
+            renders_waiting: 128,
             background_renders: 1,
             background_waiting: 64,
             ingests: 0,
@@ -60,6 +65,8 @@ impl Default for Work {
             render_timeout_secs: 20,
             fetches: 16,
             fetches_waiting: 256,
+            variant_reads: 32,
+            variant_reads_waiting: 256,
             writes: 8,
             writes_waiting: 24,
             completions: 8,

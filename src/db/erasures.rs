@@ -58,11 +58,6 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
     )?;
     if begun == 1 {
         // From here on edges may show none of his images, however long it takes to delete them.
-        execute!(
-            conn,
-            "UPDATE images SET epoch = epoch + 1 WHERE owner_id = $1 AND state = 'ready'",
-            user.as_str()
-        )?;
         let purges = i64::try_from(outbox::erased(conn, user).await?).unwrap_or(i64::MAX);
         execute!(conn, "UPDATE erasures SET edge_purges = $2 WHERE user_id = $1", user.as_str(), purges)?;
     }

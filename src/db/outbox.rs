@@ -1,8 +1,8 @@
 //! The outbox: which edges are still to be told that an image was narrowed or is gone.
 //!
-//! [`narrowed`] is the one place where purges are written, by whatever steps an image's epoch, in the same
-//! transaction. A purge is claimed for a time by one statement, so that several nodes may be at the same
-//! outbox; who dies with one leaves it to be claimed again.
+//! `narrowed` is the one place where purges are written, by whatever steps an image's epoch, in the same
+//! transaction; `erased` does the same for all images of a user. A purge is claimed for a time by one statement, so
+//! that several nodes may be at the same outbox; who dies with one leaves it to be claimed again.
 
 use tokio::sync::watch;
 
@@ -102,6 +102,7 @@ impl Outbox {
 
 impl Db {
     /// The same ledger, which writes purges for these edges.
+    #[must_use]
     pub fn telling(self, targets: Vec<String>) -> Self {
         Self { outbox: Outbox::to(targets).into(), ..self }
     }
@@ -142,14 +143,15 @@ pub(super) fn is_any(conn: &Conn) -> bool {
     !conn.outbox.targets.is_empty()
 }
 
-/// The same for all ready images of a user who is erased, whose epochs have stepped. How many were written.
+/// The same for all ready images of a user who is being erased, with the epochs that they get when they are deleted:
+/// nobody sees them from this transaction on, and it waits for no lock of theirs. How many were written.
 pub(super) async fn erased(conn: &mut Conn, user: &UserId) -> Result<u64, DbError> {
     let (outbox, mut written) = (conn.outbox.clone(), 0);
     for target in &outbox.targets {
         written += execute!(
             conn,
             "INSERT INTO purges (target, image_id, epoch, reason, state, due_at, since, created_at)
-             SELECT $1, id, epoch, 'erased', 'first', $3, $3, $3 FROM images WHERE owner_id = $2 AND state = 'ready'
+             SELECT $1, id, epoch + 1, 'erased', 'first', $3, $3, $3 FROM images WHERE owner_id = $2 AND state = 'ready'
              ON CONFLICT (target, image_id, epoch) DO NOTHING",
             target.as_str(),
             user.as_str(),

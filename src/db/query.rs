@@ -1,14 +1,33 @@
 //! One query text on either database: the arms of every `match` that would otherwise be written out.
 
+/// Counts a call on a connection's `$link`, and takes its time.
+macro_rules! timed {
+    ($op:literal, $conn:expr, $link:ident, $call:expr) => {
+        match &mut *($conn) {
+            conn => {
+                let begun = conn.calls.begin($op);
+                let $link = &mut conn.link;
+                let done = $call;
+                begun.ended(if done.is_ok() {
+                    $crate::metrics::calls::OK
+                } else {
+                    $crate::metrics::calls::FAILED
+                });
+                done
+            }
+        }
+    };
+}
+
 /// Runs a statement and tells how many rows it touched.
 macro_rules! execute {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
-        match &mut ($conn).link {
+        timed!("execute", $conn, link, match link {
             $crate::db::Link::Sqlite(c) => execute!(@ sqlx::Sqlite, c, $sql $(, $bind)*),
             $crate::db::Link::SqliteTx(c) => execute!(@ sqlx::Sqlite, c, $sql $(, $bind)*),
             $crate::db::Link::Postgres(c) => execute!(@ sqlx::Postgres, c, $sql $(, $bind)*),
             $crate::db::Link::PostgresTx(c) => execute!(@ sqlx::Postgres, c, $sql $(, $bind)*),
-        }
+        })
     };
     (@ $db:ty, $c:expr, $sql:expr $(, $bind:expr)*) => {
         sqlx::query::<$db>($sql)$(.bind($bind))*.execute(&mut **$c).await
@@ -19,12 +38,12 @@ macro_rules! execute {
 /// Reads rows with `$fetch` of sqlx.
 macro_rules! rows {
     ($fetch:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {
-        match &mut ($conn).link {
+        timed!("query", $conn, link, match link {
             $crate::db::Link::Sqlite(c) => rows!(@ $fetch, sqlx::Sqlite, c, $row, $sql $(, $bind)*),
             $crate::db::Link::SqliteTx(c) => rows!(@ $fetch, sqlx::Sqlite, c, $row, $sql $(, $bind)*),
             $crate::db::Link::Postgres(c) => rows!(@ $fetch, sqlx::Postgres, c, $row, $sql $(, $bind)*),
             $crate::db::Link::PostgresTx(c) => rows!(@ $fetch, sqlx::Postgres, c, $row, $sql $(, $bind)*),
-        }
+        })
     };
     (@ $fetch:ident, $db:ty, $c:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {
         sqlx::query_as::<$db, $row>($sql)$(.bind($bind))*.$fetch(&mut **$c).await

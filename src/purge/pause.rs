@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The first pause.
 const FIRST: Duration = Duration::from_millis(250);
 /// The longest that an edge may ask for.
-const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
 /// The pause after so many failures in a row: twice as long each time, up to `longest`, and somewhere in its
 /// second half by `random`, so that several nodes do not come back at once. An edge that asks for more
@@ -23,7 +23,7 @@ mod tests {
 
     use super::*;
 
-    const LONGEST: Duration = Duration::from_secs(60);
+    const LONGEST: Duration = Duration::from_mins(1);
 
     proptest! {
         #[test]

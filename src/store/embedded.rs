@@ -66,7 +66,7 @@ impl Server {
     /// folder is free again when this returns.
     pub async fn serve(self, listener: TcpListener, limits: server::Limits, stop: watch::Receiver<bool>) {
         let shared = Shared { service: self.service, disk: self.disk, forms: forms::Memory::new() };
-        let answer = move |request| {
+        let answer = move |_, request| {
             let shared = shared.clone();
             async move { shared.answer(request).await }
         };

@@ -43,7 +43,7 @@ impl Store {
             .set_start_after((!after.is_empty()).then(|| after.to_owned()))
             .max_keys(limit.into())
             .send();
-        let page = sent.await.map_err(|e| StoreError::from_sdk(&e, ""))?;
+        let page = self.call("list", "", sent).await?;
         let objects = page.contents().iter().map(|object| {
             Ok(Listed {
                 key: object.key().ok_or_else(|| incomplete("key"))?.to_owned(),

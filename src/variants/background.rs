@@ -9,9 +9,10 @@ use std::{
 
 use moka::future::Cache;
 
-use super::{Key, Original, Tier, Variant, VariantError, Variants, What};
+use super::{ENTRY_OVERHEAD_BYTES, For, Key, Original, Tier, Variant, VariantError, Variants, What};
 use crate::{
     access::Permit,
+    client::Client,
     gate::Gate,
     metrics::{Behind, Metrics},
     render::RenderError,
@@ -27,8 +28,8 @@ const MAX_RESTING: u64 = 10_000;
 /// How long it is remembered that the bucket has no better rendition, so that not everybody who gets another
 /// one meanwhile asks.
 const ABSENT: Duration = Duration::from_secs(10);
-/// Of how many renditions that is remembered.
-const MAX_ABSENT: u64 = 10_000;
+/// How many bytes that may take; a rendition that was found is in there for a moment.
+const MAX_ABSENT_BYTES: u64 = 16 << 20;
 
 /// Whether an answer is the one that its URL stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,14 @@ impl Background {
     /// Without a gate, nothing is ever made.
     pub(super) fn new(gate: Option<Gate>, metrics: Metrics) -> Self {
         let resting = Cache::builder().max_capacity(MAX_RESTING).time_to_live(REST).build();
-        let absent = Cache::builder().max_capacity(MAX_ABSENT).time_to_live(ABSENT).build();
+        let absent = Cache::builder()
+            .max_capacity(MAX_ABSENT_BYTES)
+            .weigher(|_, found: &Option<Arc<Variant>>| {
+                let body = found.as_ref().map_or(0, |variant| variant.bytes.len());
+                u32::try_from(body + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+            })
+            .time_to_live(ABSENT)
+            .build();
         Self { gate, under_way: Arc::default(), resting, absent, metrics }
     }
 
@@ -78,6 +86,7 @@ impl Variants {
         permit: &Permit,
         best: What,
         interim: What,
+        client: Client,
         wait: Wait,
     ) -> Result<(Arc<Variant>, Tier, Freshness), Arc<VariantError>> {
         let key = (permit.image(), best);
@@ -89,7 +98,7 @@ impl Variants {
         if let Some((variant, tier)) = Box::pin(self.stored(permit, &key)).await {
             return Ok((variant, tier, Freshness::Settled));
         }
-        let (variant, tier) = self.get(permit, interim, wait).await?;
+        let (variant, tier) = self.get(permit, interim, client, wait).await?;
         // Only now, so that it does not compete with this request's own render.
         Ok((variant, tier, self.make_behind(permit, key)))
     }
@@ -99,13 +108,14 @@ impl Variants {
     async fn stored(&self, permit: &Permit, key: &Key) -> Option<(Arc<Variant>, Tier)> {
         let What::Rendered(plan) = &key.1 else { return None };
         let Background { absent, .. } = &self.background;
-        let looking = async {
+        // Boxed: the cache moves it about.
+        let looking = Box::pin(async {
             let found = self.source.stored(&Original::of(permit), plan).await.map(Arc::new);
             if let Some(variant) = &found {
                 self.cache.insert(key.clone(), Arc::clone(variant)).await;
             }
             found
-        };
+        });
         let entry = absent.entry_by_ref(key).or_insert_with(looking).await;
         let tier = if entry.is_fresh() { Tier::Bucket } else { Tier::Memory };
         let variant = entry.into_value()?;
@@ -145,7 +155,8 @@ impl Variants {
         // Who waits for a render goes first.
         self.source.renders.quiet().await;
         let fill = async {
-            let (variant, _) = Box::pin(self.source.bring(original, key.1.clone(), Some(pass))).await?;
+            let (variant, _) =
+                Box::pin(self.source.bring(original, key.1.clone(), For::Nobody(pass))).await?;
             Ok::<_, VariantError>(Arc::new(variant))
         };
         let Err(error) = self.cache.try_get_with(key.clone(), fill).await else { return Behind::Made };

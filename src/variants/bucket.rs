@@ -33,9 +33,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest rendition that is kept in the bucket, in bytes: as much is held by each that waits to be
 /// written.
 const MAX_BYTES: usize = 8 << 20;
-/// How many are read at once, and how many more may wait for that; what finds no place is rendered.
-const READS: usize = 32;
-const READS_WAITING: usize = 256;
 
 /// What reads and writes renditions in the bucket.
 #[derive(Debug)]
@@ -46,7 +43,7 @@ pub(super) struct Tier {
     /// Seconds after which a write is over, one way or the other.
     write_secs: u64,
     writes: Gate,
-    /// Not that of the sources: those wait for a core while they are held, and what was rendered before must not
+    /// What finds no place is rendered. It is not the gate of the sources: those wait for a core while they are held, and what was rendered before must not
     /// wait for renders.
     reads: Gate,
 }
@@ -74,8 +71,8 @@ enum WriteError {
 }
 
 impl Tier {
-    pub(super) fn new(db: Db, ttl_secs: u64, write_secs: u64, writes: Gate) -> Self {
-        Self { db, ttl_secs, write_secs, writes, reads: Gate::new(READS, READS_WAITING) }
+    pub(super) fn new(db: Db, ttl_secs: u64, write_secs: u64, writes: Gate, reads: Gate) -> Self {
+        Self { db, ttl_secs, write_secs, writes, reads }
     }
 
     pub(super) fn is_on(&self) -> bool {

@@ -10,11 +10,10 @@ use bytes::Bytes;
 use futures_util::future;
 use moka::future::Cache;
 
-use super::{Original, Source, VariantError};
+use super::{Leave, Original, Source, VariantError};
 use crate::{
     clock,
     db::{Db, DbError, blobs},
-    gate::Place,
     id::BlobKey,
     metrics::Read,
     render::{Masters, Rung, cost, master},
@@ -45,13 +44,13 @@ impl Maker {
 impl Source {
     /// The file of one master of `original`.
     ///
-    /// Should it have to be made, that is done at the caller's `place` in the queue, if he has one: it must not
-    /// be refused for those who wait for it.
+    /// Should it have to be made, that is done by the caller's own leave: it must not be refused for those who
+    /// wait for it.
     pub(super) async fn master(
         &self,
         original: &Original,
         rung: Rung,
-        place: Option<&Place>,
+        leave: &Leave,
     ) -> Result<Bytes, VariantError> {
         let Original { blob, masters, .. } = original;
         let object = Object::master(blob, rung, masters.format());
@@ -60,26 +59,23 @@ impl Source {
             Err(StoreError::Missing { .. }) => drop(fetching),
             found => return Ok(found?),
         }
-        let making = async {
-            let files = self.make_masters(original, place.cloned()).await?;
+        // Boxed: the cache moves it about.
+        let making = Box::pin(async {
+            let files = self.make_masters(original, leave).await?;
             self.keep(blob, masters, &files).await;
             Ok(Arc::new(files))
-        };
+        });
         let files = self.masters.made.try_get_with(blob.clone(), making).await;
         let files = files.map_err(VariantError::Shared)?;
         // As many were made as the ledger names.
         files.get(rung as usize).cloned().ok_or_else(|| StoreError::Missing { key: object.key() }.into())
     }
 
-    async fn make_masters(
-        &self,
-        original: &Original,
-        place: Option<Place>,
-    ) -> Result<Vec<Bytes>, VariantError> {
+    async fn make_masters(&self, original: &Original, leave: &Leave) -> Result<Vec<Bytes>, VariantError> {
         let (format, limits) = (original.format, self.limits);
         let fetching = self.fetches.enter().await?;
         let source = self.original(original).await?;
-        let pass = self.turn(None, place).await?;
+        let pass = leave.turn().await?;
         drop(fetching);
         let masters = original.masters.clone();
         let (file, longest) = (source.clone(), masters.longest());

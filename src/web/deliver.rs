@@ -89,12 +89,13 @@ async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) ->
         }
     };
     let variants = &cx.app.variants;
+    let client = cx.app.clients.of(caller.user(), cx.headers, cx.peer);
     let found = match interim {
         None => variants
-            .get(&permit, what, cx.wait)
+            .get(&permit, what, client, cx.wait)
             .await
             .map(|(variant, tier)| (variant, tier, Freshness::Settled)),
-        Some(interim) => variants.get_best(&permit, what, interim, cx.wait).await,
+        Some(interim) => variants.get_best(&permit, what, interim, client, cx.wait).await,
     };
     let (variant, tier, freshness) = match found {
         Ok(found) => found,

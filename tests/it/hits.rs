@@ -95,7 +95,7 @@ async fn who_does_not_read_is_let_go() {
 /// Nobody is kept waiting by what cannot be made in time, and nobody who wants what is in memory notices.
 #[tokio::test]
 async fn too_many_renders_are_shed_and_hits_are_not() {
-    let app = TestApp::start_with(&[("PINHOLE_WORK__RENDERS", "1"), ("PINHOLE_WORK__RENDERS_WAITING", "2")]);
+    let app = TestApp::start_with(&[("PINHOLE_WORK__RENDERS", "1"), ("PINHOLE_WORK__RENDERS_WAITING", "4")]);
     let image = published(&app, jpeg(1600, 1200, 4)).await;
     let hit = format!("/i/{image}/width=40");
     app.get(&hit).send().await.expect(200);
@@ -124,4 +124,30 @@ async fn too_many_renders_are_shed_and_hits_are_not() {
         let line = format!(r#"pinhole_queue_jobs{{queue="renders",state="{state}"}}"#);
         assert_eq!(app.metric(&line).await.to_bits(), 0, "{state}");
     }
+}
+
+/// One client that asks for more than can be made leaves room for another.
+#[tokio::test]
+async fn a_flood_by_one_client_does_not_shut_out_another() {
+    let app = TestApp::start_with(&[
+        ("PINHOLE_WORK__RENDERS", "1"),
+        ("PINHOLE_WORK__RENDERS_WAITING", "7"),
+        ("PINHOLE_SERVER__CLIENT_ADDRESS_HEADER", "X-Real-IP"),
+    ]);
+    let image = published(&app, jpeg(1600, 1200, 5)).await;
+    let ask = async |client: &str, width: usize| {
+        let request = app.get(&format!("/i/{image}/width={width}")).header("x-real-ip", client);
+        request.send().await.status.as_u16()
+    };
+    let flood = future::join_all((0..60).map(|n| ask("192.0.2.1", 1500 + n)));
+    let others = async {
+        let shed = r#"pinhole_shed_total{queue="renders"}"#;
+        while app.metric(shed).await == 0.0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        future::join_all([("192.0.2.2", 1400), ("192.0.2.3", 1401)].map(|(client, n)| ask(client, n))).await
+    };
+    let (flood, others) = future::join(flood, others).await;
+    assert!(flood.contains(&503), "{flood:?}");
+    assert_eq!(others, [200, 200]);
 }

@@ -113,7 +113,7 @@ async fn a_shutdown_in_peace_loses_nothing() {
 
 #[tokio::test]
 async fn who_asks_at_once_shares_one_render_and_one_read() {
-    const CLIENTS: usize = 200;
+    const CLIENTS: usize = 1000;
     let app = TestApp::start();
     let image = app.upload("alice", jpeg(900, 600, 2)).await;
     let all = async |app: &TestApp| {
@@ -121,15 +121,18 @@ async fn who_asks_at_once_shares_one_render_and_one_read() {
         let replies = futures_util::future::join_all(asking).await;
         assert!(replies.iter().all(|reply| reply.body == replies[0].body));
         let from_memory = app.metric("pinhole_images_served_total{tier=\"memory\"}").await;
-        expect_count(from_memory, 199.0);
+        expect_count(from_memory, 999.0);
         let joined = app.metric("pinhole_coalesced_total").await;
-        assert!(joined > 0.0 && joined < 200.0, "{joined}");
+        assert!(joined > 0.0 && joined < 1000.0, "{joined}");
     };
     all(&app).await;
     expect_count(renders(&app).await, 1.0);
     expect_count(reads(&app, "found").await, 0.0);
     landed(&app, 1).await;
     expect_count(app.metric("pinhole_variants_written_total{outcome=\"written\"}").await, 1.0);
+    for call in ["database_call_seconds_count{op=\"commit\"", "bucket_call_seconds_count{op=\"put\""] {
+        assert!(app.metric(&format!("pinhole_{call},outcome=\"ok\"}}")).await > 0.0, "{call}");
+    }
 
     let app = app.restart();
     all(&app).await;
