@@ -10,7 +10,7 @@ use std::{hint::black_box, sync::Arc};
 
 use divan::Bencher;
 use pinhole::{
-    access::{self, Audience, Facts, Published, State, Viewer},
+    access::{self, Audience, Contents, Facts, Files, Published, State, Viewer},
     id::{BlobKey, ImageId, UserId},
     link::{self, KeyRing},
     render::{Accepts, Catalogue, Format, Masters, Rendition, Size},
@@ -44,13 +44,10 @@ fn link_sign(bencher: Bencher<'_, '_>) {
 #[divan::bench(args = [Audience::Public, Audience::Followers])]
 fn access_decide(bencher: Bencher<'_, '_>, audience: Audience) {
     let size = Size { width: 4000, height: 3000 };
-    let published = Published::new(
-        BlobKey::random(),
-        Format::Jpeg,
-        false,
-        size,
-        Masters::plan(Format::Jpeg, size, false, &[2048, 1024, 512]),
-    );
+    let (raw, format) = (Contents { bytes: 3_000_000, sha256: [7; 32] }, Format::Jpeg);
+    let files = Files { raw, original: Some(raw), format, moves: false, size };
+    let masters = Masters::plan(format, size, false, &[2048, 1024, 512]);
+    let published = Published::new(BlobKey::random(), files, masters);
     let facts = Facts {
         image: ImageId::new(),
         owner: UserId::parse("alice").unwrap(),

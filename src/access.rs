@@ -8,7 +8,7 @@ mod facts;
 mod scopes;
 mod viewer;
 
-pub use facts::{Audience, Facts, Published, State};
+pub use facts::{Audience, Contents, Facts, Files, Published, State};
 pub use scopes::{BadScopes, Scope, Scopes};
 pub use viewer::Viewer;
 
@@ -55,6 +55,16 @@ impl Permit {
     /// Names its objects in the bucket.
     pub fn blob(&self) -> &BlobKey {
         &self.published.blob
+    }
+
+    /// What the file is that was uploaded.
+    pub fn raw(&self) -> &Contents {
+        &self.published.raw
+    }
+
+    /// What its original is; `None` when the ledger does not know yet.
+    pub fn original(&self) -> Option<&Contents> {
+        self.published.original.as_ref()
     }
 
     /// The format of its original.

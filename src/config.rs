@@ -222,20 +222,32 @@ impl Config {
                 "sweep.max_disagreement_percent",
                 "must not exceed 100",
             ),
-            (self.work.fetches > 0, "work.fetches", "must be at least 1"),
-            (self.work.variant_reads > 0, "work.variant_reads", "must be at least 1"),
-            (self.work.writes > 0, "work.writes", "must be at least 1"),
-            (self.work.completions > 0, "work.completions", "must be at least 1"),
-            (self.work.receives > 0, "work.receives", "must be at least 1"),
-            (self.work.keyed > 0, "work.keyed", "must be at least 1"),
             (self.idempotency.keep_secs > 0, "idempotency.keep_secs", "must be at least 1"),
             (self.idempotency.lease_secs > 0, "idempotency.lease_secs", "must be at least 1"),
         ];
-        match rules.into_iter().chain(rules_of_tokens(auth)).find(|(holds, ..)| !holds) {
+        match rules
+            .into_iter()
+            .chain(rules_of_work(&self.work))
+            .chain(rules_of_tokens(auth))
+            .find(|(holds, ..)| !holds)
+        {
             Some((_, setting, rule)) => Err(ConfigError::Value(setting, rule)),
             None => self.edge.check().map_err(|(setting, rule)| ConfigError::Edge(setting, rule)),
         }
     }
+}
+
+/// What must hold of the bounds of work.
+fn rules_of_work(work: &Work) -> [(bool, &'static str, &'static str); 7] {
+    [
+        (work.fetches > 0, "work.fetches", "must be at least 1"),
+        (work.streams > 0, "work.streams", "must be at least 1"),
+        (work.variant_reads > 0, "work.variant_reads", "must be at least 1"),
+        (work.writes > 0, "work.writes", "must be at least 1"),
+        (work.completions > 0, "work.completions", "must be at least 1"),
+        (work.receives > 0, "work.receives", "must be at least 1"),
+        (work.keyed > 0, "work.keyed", "must be at least 1"),
+    ]
 }
 
 /// What must hold of the settings of users' tokens.

@@ -138,8 +138,17 @@ impl Error {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type", detail)
     }
 
+    /// 412 (RFC 9110 §15.5.13): it is not the one that the client means.
+    pub fn precondition_failed() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition_failed",
+            "The image is not the one that `If-Match` names; ask for it without.",
+        )
+    }
+
     /// 416 (RFC 9110 §15.5.17), with the size there is.
-    pub fn range_not_satisfiable(length: usize) -> Self {
+    pub fn range_not_satisfiable(length: u64) -> Self {
         let error = Self::new(
             StatusCode::RANGE_NOT_SATISFIABLE,
             "range_not_satisfiable",
@@ -329,8 +338,8 @@ impl From<DbError> for Error {
 
 impl From<&StoreError> for Error {
     fn from(error: &StoreError) -> Self {
-        if matches!(error, StoreError::Missing { .. }) {
-            // Every ready row's object exists: its absence is our fault, not the client's.
+        if matches!(error, StoreError::Missing { .. } | StoreError::Damaged { .. }) {
+            // Every ready row's object exists and is what the row says: else it is our fault, not the client's.
             return Self::internal(error);
         }
         tracing::error!("{error}");

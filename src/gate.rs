@@ -6,12 +6,16 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use prometheus_client::metrics::counter::Counter;
 use rustix::process::{getpriority_process, setpriority_process};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
 
 use self::shares::{Share, Shares};
 use crate::client::Client;
@@ -125,6 +129,14 @@ impl Gate {
         self.queue()?.turn().await
     }
 
+    /// The same for one of many clients, who waits no longer than that: then he is refused.
+    pub async fn enter_within(&self, patience: Duration, client: Client) -> Result<Pass, GateError> {
+        timeout(patience, self.queue_for(client)?.turn()).await.unwrap_or_else(|_| {
+            self.shed.inc();
+            Err(GateError::Full)
+        })
+    }
+
     /// How many run, and how many wait for their turn.
     pub fn load(&self) -> (usize, usize) {
         let inside = self.size as usize - self.places.available_permits();
@@ -201,6 +213,20 @@ mod tests {
         assert_eq!(gate.enter().await.err(), Some(GateError::Full));
         drop(pass);
         assert!(gate.enter().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_in_vain_is_refused_and_leaves_the_queue() {
+        let gate = Gate::new(1, 1);
+        let enter = |patience| gate.enter_within(patience, Client::numbered(1));
+        let pass = enter(Duration::MAX).await;
+        assert!(pass.is_ok());
+        for _ in 0..3 {
+            assert_eq!(enter(Duration::ZERO).await.err(), Some(GateError::Full));
+        }
+        assert_eq!(gate.load(), (1, 0));
+        drop(pass);
+        assert!(enter(Duration::ZERO).await.is_ok());
     }
 
     #[tokio::test]

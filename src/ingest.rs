@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::{
+    access::Contents,
     budget::Budget,
     clock,
     config::{self, Made, Quota, Upload},
@@ -175,6 +176,8 @@ struct Stripped {
 struct Checked {
     uploaded: Bytes,
     original: Bytes,
+    /// What the stripped file is.
+    contents: Contents,
     format: Format,
     inspected: Inspected,
     masters: Masters,
@@ -243,6 +246,7 @@ impl Ingest {
             key: BlobKey::random(),
             owner: owner.clone(),
             sha256,
+            original: checked.contents,
             format: checked.format,
             bytes: checked.uploaded.len() as u64,
             width: checked.inspected.width,
@@ -393,5 +397,6 @@ fn check(file: Stripped, limits: &Limits, settings: &config::Masters) -> Result<
         }
     }
     let made = made.into_iter().map(Bytes::from).collect();
-    Ok(Checked { uploaded, original, format, inspected, masters, made })
+    let contents = Contents::of(&original);
+    Ok(Checked { uploaded, original, contents, format, inspected, masters, made })
 }

@@ -13,7 +13,7 @@
 //! | [`identity`], [`issuer`] | who asks: a user by token, a service by key, or nobody; and whose tokens count |
 //! | [`ingest`] | the one way in: sniff, strip, decode, make masters, hash, publish |
 //! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling, purges |
-//! | [`variants`] | renditions, each made once, from an original or a master of it, and kept in memory and bucket |
+//! | [`variants`] | renditions, each made once, from an original or a master of it, and kept in memory and bucket; large files streamed |
 //! | [`rights`] | what decisions rest on, as the ledger says or said a moment ago |
 //! | [`store`] | the private bucket, and the embedded one of `dev` |
 //! | [`db`] | the ledger: who owns what, what it is used for, on SQLite or PostgreSQL |
@@ -91,7 +91,12 @@
 //!   would be some ten times as fast. So `format=auto` never lets anybody wait for it: it is made
 //!   behind a first answer in another format (`variants/background.rs`).
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
-//!   quarter. `raw` is streamed, without `ETag` and ranges.
+//!   quarter.
+//! * What an original is, by length and hash, stands in the ledger, so that its headers, 304, 412 and 416 need no
+//!   bucket, and its `ETag` is one, kept or streamed. One that came in before that was written down is read
+//!   through when it is first asked for. A large one is streamed by a read of its own for every client; sent
+//!   whole, it ends well only if it has its hash, which nobody can say of a part (`variants/stream.rs`,
+//!   `tests/it/originals.rs`).
 
 pub mod access;
 pub mod app;

@@ -140,6 +140,8 @@ struct BucketLabels {
 pub enum Read {
     /// An original.
     Original,
+    /// A file as it was uploaded.
+    Raw,
     /// A master.
     Master,
     /// A variant.
@@ -336,6 +338,7 @@ impl Metrics {
     pub fn read(&self, what: Read, outcome: ReadOutcome) {
         let op = match what {
             Read::Original => "read_original",
+            Read::Raw => "read_raw",
             Read::Master => "read_master",
             Read::Variant => "read_variant",
         };

@@ -132,7 +132,8 @@ impl Store {
         Ok(body.collect().await?.to_bytes())
     }
 
-    /// Opens the object for reading, or those bytes of it that lie in `range`.
+    /// Opens the object for reading, or those bytes of it that lie in `range`. Nothing is read ahead of whoever
+    /// reads, but for what is on the way; where the bucket stops sending for some seconds, reading fails.
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
     pub async fn stream(
@@ -141,22 +142,31 @@ impl Store {
         range: Option<RangeInclusive<u64>>,
     ) -> Result<ObjectBody, StoreError> {
         let key = object.key();
-        let ranged = range.is_some();
         let sent = self
             .client
             .get_object()
             .bucket(&self.settings.bucket)
             .key(&key)
-            .set_range(range.map(|r| format!("bytes={}-{}", r.start(), r.end())))
+            .set_range(range.as_ref().map(|r| format!("bytes={}-{}", r.start(), r.end())))
             .send();
         let found = self.call("get", &key, sent).await?;
-        // RFC 9110 lets a server answer a range with the whole; we would send
-        // the wrong bytes under the right headers.
-        if ranged && found.content_range().is_none() {
-            return Err(StoreError::Rejected("the range was ignored".into()));
-        }
         let length = length(found.content_length())?;
-        Ok(ObjectBody::new(found.body, length))
+        let of = match range {
+            None => length,
+            // RFC 9110 lets a server answer a range with the whole; we would send
+            // the wrong bytes under the right headers.
+            Some(range) => found
+                .content_range()
+                .and_then(body::parse_content_range)
+                .filter(|(sent, of)| {
+                    let last = (*range.end()).min(of.saturating_sub(1));
+                    (*sent.start(), *sent.end()) == (*range.start(), last)
+                        && last - range.start() + 1 == length
+                })
+                .map(|(_, of)| of)
+                .ok_or_else(|| StoreError::Rejected("another range was sent than asked for".into()))?,
+        };
+        Ok(ObjectBody::new(found.body, length, of))
     }
 
     /// The object's length in bytes; `None` if it is not there.

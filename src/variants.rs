@@ -5,27 +5,31 @@
 
 mod background;
 mod bucket;
+mod describe;
 mod master;
+mod representation;
+mod stream;
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
-use http::{HeaderMap, HeaderValue};
 use moka::future::Cache;
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::time::timeout;
 
-pub use self::background::Freshness;
+pub use self::{
+    background::Freshness,
+    representation::Representation,
+    stream::{File, Streamed},
+};
 
 use self::background::Background;
 use crate::{
-    access::Permit,
+    access::{Contents, Permit},
     budget::Budget,
     client::Client,
     db::Db,
@@ -40,28 +44,21 @@ use crate::{
 /// Bytes that a cache entry costs besides its body: key, headers and bookkeeping.
 const ENTRY_OVERHEAD_BYTES: usize = 4096;
 
-/// One rendition's bytes with the headers that describe them.
+/// One rendition's bytes with what is said of them.
 #[derive(Clone, Debug)]
 pub struct Variant {
     /// The body.
     pub bytes: Bytes,
-    /// Its media type.
-    pub content_type: HeaderValue,
-    /// Its strong validator (RFC 9110 §8.8.3): a hash of these bytes.
-    pub etag: HeaderValue,
+    /// What its headers say.
+    pub about: Representation,
     format: Format,
-    sha256: [u8; 32],
-    /// All that it is sent with, whoever asks; put together when it is first sent.
-    pub headers: OnceLock<HeaderMap>,
+    contents: Contents,
 }
 
 impl Variant {
     fn new(bytes: Bytes, format: Format) -> Self {
-        let sha256: [u8; 32] = Sha256::digest(&bytes).into();
-        let tag = URL_SAFE_NO_PAD.encode(&sha256[..16]);
-        let etag = HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
-        let content_type = HeaderValue::from_static(format.content_type());
-        Self { bytes, content_type, etag, format, sha256, headers: OnceLock::new() }
+        let contents = Contents::of(&bytes);
+        Self { about: Representation::new(&contents, format), bytes, format, contents }
     }
 }
 
@@ -126,8 +123,12 @@ struct Source {
     memory: Budget,
     render_timeout: Duration,
     limits: Limits,
-    max_original_bytes: u64,
+    max_source_bytes: u64,
+    max_kept_bytes: u64,
+    streams: Gate,
+    streams_wait: Duration,
     masters: master::Maker,
+    describer: describe::Describer,
     tier: bucket::Tier,
     metrics: Metrics,
 }
@@ -136,6 +137,7 @@ struct Source {
 #[derive(Clone, Debug)]
 struct Original {
     blob: BlobKey,
+    contents: Option<Contents>,
     format: Format,
     size: Size,
     masters: Masters,
@@ -173,6 +175,7 @@ impl Original {
     fn of(permit: &Permit) -> Self {
         Self {
             blob: permit.blob().clone(),
+            contents: permit.original().copied(),
             format: permit.format(),
             size: permit.size(),
             masters: permit.masters().clone(),
@@ -196,7 +199,13 @@ pub struct Bounds {
     /// What one picture may cost.
     pub limits: Limits,
     /// The largest source, in bytes.
-    pub max_original_bytes: u64,
+    pub max_source_bytes: u64,
+    /// The largest original that is kept in memory, in bytes; others are streamed.
+    pub max_kept_bytes: u64,
+    /// Files streamed from the bucket to clients at once.
+    pub streams: Gate,
+    /// How long somebody may wait for that.
+    pub streams_wait: Duration,
     /// How much of what was made is kept in memory, in bytes.
     pub memory_bytes: u64,
     /// Seconds after which a write to the bucket is over, one way or the other.
@@ -213,8 +222,8 @@ impl Variants {
     /// An empty cache, and what fills it.
     pub fn new(db: Db, store: Store, bounds: Bounds, metrics: Metrics) -> Self {
         let Bounds { renders, background, fetches, memory, render_timeout, limits, .. } = bounds;
-        let Bounds { max_original_bytes, memory_bytes, write_secs, writes, reads, bucket_ttl_secs, .. } =
-            bounds;
+        let Bounds { max_source_bytes, max_kept_bytes, streams, streams_wait, .. } = bounds;
+        let Bounds { memory_bytes, write_secs, writes, reads, bucket_ttl_secs, .. } = bounds;
         let cache = Cache::builder()
             .max_capacity(memory_bytes)
             .weigher(|_, variant: &Arc<Variant>| {
@@ -230,8 +239,12 @@ impl Variants {
             memory,
             render_timeout,
             limits,
-            max_original_bytes,
+            max_source_bytes,
+            max_kept_bytes,
+            streams,
+            streams_wait,
             masters: master::Maker::new(db.clone(), write_secs),
+            describer: describe::Describer::new(db.clone()),
             tier: bucket::Tier::new(db, bucket_ttl_secs, write_secs, writes, reads),
             metrics,
         };
@@ -311,9 +324,9 @@ impl Source {
     ) -> Result<(Variant, Tier), VariantError> {
         let What::Rendered(plan) = what else {
             let fetching = self.fetches.enter().await?;
-            let bytes = self.original(original).await?;
+            let whole = self.whole(original).await?;
             drop(fetching);
-            return Ok((Variant::new(bytes, original.format), Tier::Bucket));
+            return Ok((whole, Tier::Bucket));
         };
         // Boxed, and the other one too, so that this future is as small as may be.
         if let Some(stored) = Box::pin(self.stored(original, &plan)).await {
@@ -370,6 +383,23 @@ impl Source {
         Ok((Variant::new(rendered.bytes.into(), rendered.format), took))
     }
 
+    /// An original as it is served: the very bytes that the ledger says it has.
+    async fn whole(&self, original: &Original) -> Result<Variant, StoreError> {
+        let object = Object::original(&original.blob, original.format.content_type());
+        let most = original.contents.map_or(self.max_source_bytes, |contents| contents.bytes);
+        let read = match self.store.get(&object, most).await {
+            Err(StoreError::TooLarge { key, .. }) => Err(StoreError::Damaged { key }),
+            read => read.map(|bytes| Variant::new(bytes, original.format)),
+        };
+        let is_right = |whole: &Variant| original.contents.is_none_or(|contents| contents == whole.contents);
+        let read = read.and_then(|whole| {
+            if is_right(&whole) { Ok(whole) } else { Err(StoreError::Damaged { key: object.key() }) }
+        });
+        self.metrics.read(Read::Original, read.as_ref().map_or_else(outcome_of, |_| ReadOutcome::Found));
+        read
+    }
+
+    /// An original to make something from.
     async fn original(&self, original: &Original) -> Result<Bytes, StoreError> {
         let object = Object::original(&original.blob, original.format.content_type());
         self.read(Read::Original, &object).await
@@ -377,7 +407,7 @@ impl Source {
 
     /// Reads what renditions are made from.
     async fn read(&self, what: Read, object: &Object) -> Result<Bytes, StoreError> {
-        let found = self.store.get(object, self.max_original_bytes).await;
+        let found = self.store.get(object, self.max_source_bytes).await;
         self.metrics.read(what, found.as_ref().map_or_else(outcome_of, |_| ReadOutcome::Found));
         found
     }
@@ -387,7 +417,7 @@ impl Source {
 fn outcome_of(error: &StoreError) -> ReadOutcome {
     match error {
         StoreError::Missing { .. } => ReadOutcome::Missing,
-        StoreError::TooLarge { .. } => ReadOutcome::Foreign,
+        StoreError::TooLarge { .. } | StoreError::Damaged { .. } => ReadOutcome::Foreign,
         _ => ReadOutcome::Failed,
     }
 }

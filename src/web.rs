@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, future};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body as _;
-use http_body_util::{Either, Full, combinators::UnsyncBoxBody};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::{task::JoinSet, time::Instant};
 
@@ -29,7 +29,7 @@ use crate::{
     clock,
     error::Error,
     identity::{self, Caller, Claimed},
-    store::StoreError,
+    variants::Streamed,
     wait::Wait,
 };
 
@@ -37,7 +37,7 @@ use route::Route;
 use sent::Sent;
 
 /// A response's body: bytes at hand, or a stream from the bucket.
-pub type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, StoreError>>;
+pub type Body = Either<Full<Bytes>, Streamed>;
 
 /// How long it takes at least to say that nothing is there. What was looked at a moment ago is known without
 /// the ledger being asked, and what is not there seldom was: else the time would tell them apart.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{
     id::{BlobKey, ImageId, UserId},
     render::{Format, Masters, Size},
@@ -35,17 +37,51 @@ pub struct Facts {
 #[derive(Debug)]
 pub struct Published {
     pub(super) blob: BlobKey,
+    pub(super) raw: Contents,
+    pub(super) original: Option<Contents>,
     pub(super) format: Format,
     pub(super) moves: bool,
     pub(super) size: Size,
     pub(super) masters: Masters,
 }
 
+/// What an object's bytes are, without them: what is said of them, and what they are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// How many bytes there are.
+    pub bytes: u64,
+    /// SHA-256 of them.
+    pub sha256: [u8; 32],
+}
+
+impl Contents {
+    /// What these bytes are.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
+    }
+}
+
+/// The files of an image, as ingest found them.
+#[derive(Clone, Copy, Debug)]
+pub struct Files {
+    /// The very file that was uploaded.
+    pub raw: Contents,
+    /// The same without its metadata; `None` of what came in before that was written down.
+    pub original: Option<Contents>,
+    /// The format of both.
+    pub format: Format,
+    /// Whether there is more than one frame.
+    pub moves: bool,
+    /// The size, upright.
+    pub size: Size,
+}
+
 impl Published {
-    /// Seals the key of the objects in the bucket, the format that ingest verified, whether it found more
-    /// than one frame, the upright size, and which masters there are beside the original.
-    pub fn new(blob: BlobKey, format: Format, moves: bool, size: Size, masters: Masters) -> Self {
-        Self { blob, format, moves, size, masters }
+    /// Seals the key of the objects in the bucket, what they are, and which masters there are beside the
+    /// original.
+    pub fn new(blob: BlobKey, files: Files, masters: Masters) -> Self {
+        let Files { raw, original, format, moves, size } = files;
+        Self { blob, raw, original, format, moves, size, masters }
     }
 }
 

@@ -60,6 +60,8 @@ pub enum Unsigned {
 pub struct Cache {
     /// Bytes of variants and originals kept in memory.
     pub memory_bytes: u64,
+    /// Bytes of the largest original that is kept there; a larger one is streamed from the bucket each time.
+    pub max_original_bytes: u64,
     /// Seconds that variants are kept in the bucket, too, so that neither a restart nor another node makes them
     /// again; 0: they are not.
     pub bucket_ttl_secs: u64,
@@ -90,6 +92,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             memory_bytes: 256 << 20,
+            max_original_bytes: 1 << 20,
             bucket_ttl_secs: 30 * 24 * 60 * 60,
             browser_ttl_secs: 60,
             edge_ttl_secs: 60,

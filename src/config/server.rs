@@ -76,7 +76,8 @@ pub enum Role {
     All,
     /// The control API and the sweeper; no `/i/…`.
     Upload,
-    /// `/i/…` alone: to ledger and bucket it writes the masters and variants that it makes, and nothing else.
+    /// `/i/…` alone: to ledger and bucket it writes the masters and variants that it makes, and what it finds
+    /// out about originals of before, and nothing else.
     Deliver,
 }
 

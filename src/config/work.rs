@@ -24,7 +24,7 @@ pub struct Work {
     ///
     /// The program also needs `cache.memory_bytes`; up to `upload.max_bytes` for each of `fetches`, and five
     /// times that for each of `renders` and `ingests`, for the files themselves; 8 MiB for each of `writes` and
-    /// `writes_waiting`; and some 100 MiB for everything else.
+    /// `writes_waiting`; 1.5 MiB for each of `streams`; and some 100 MiB for everything else.
     pub render_memory_bytes: u64,
     /// Seconds that a render may take, and that anybody waits for one; then it is 504.
     pub render_timeout_secs: u64,
@@ -32,6 +32,13 @@ pub struct Work {
     pub fetches: usize,
     /// Those that may wait for that.
     pub fetches_waiting: usize,
+    /// Originals and uploaded files streamed from the bucket to clients at once, each for as long as its client
+    /// reads; small originals are not (`cache.max_original_bytes`).
+    pub streams: usize,
+    /// Those that may wait for that; more are shed with 503.
+    pub streams_waiting: usize,
+    /// Seconds that they may wait; then it is 503, too.
+    pub streams_wait_secs: u64,
     /// Variants read from the bucket at once.
     pub variant_reads: usize,
     /// Variants that may wait for that; more are rendered again.
@@ -65,6 +72,9 @@ impl Default for Work {
             render_timeout_secs: 20,
             fetches: 16,
             fetches_waiting: 256,
+            streams: 64,
+            streams_waiting: 256,
+            streams_wait_secs: 10,
             variant_reads: 32,
             variant_reads_waiting: 256,
             writes: 8,

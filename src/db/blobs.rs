@@ -7,7 +7,8 @@
 
 use super::{Conn, DbError};
 use crate::{
-    id::{BlobKey, UserId},
+    access::Contents,
+    id::{BlobKey, UserId, hex},
     render::{Format, Masters, Placeholder},
 };
 
@@ -20,6 +21,8 @@ pub struct NewBlob {
     pub owner: UserId,
     /// SHA-256 of the uploaded file, in hexadecimal.
     pub sha256: String,
+    /// What it is without its metadata, as it is served.
+    pub original: Contents,
     /// The verified format.
     pub format: Format,
     /// The size of the uploaded file in bytes.
@@ -59,8 +62,8 @@ pub async fn announce(
     execute!(
         conn,
         "INSERT INTO blobs (key, owner_id, state, deadline, sha256, content_type, bytes, width, height, frames,
-                            thumbhash, dominant_color, masters, created_at)
-         VALUES ($1, $2, 'writing', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                            thumbhash, dominant_color, masters, original_bytes, original_sha256, created_at)
+         VALUES ($1, $2, 'writing', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         blob.key.as_str(),
         blob.owner.as_str(),
         deadline_micros,
@@ -73,7 +76,21 @@ pub async fn announce(
         blob.placeholder.thumbhash.as_str(),
         blob.placeholder.dominant_color.as_deref(),
         blob.masters.to_string(),
+        i64::try_from(blob.original.bytes).unwrap_or(i64::MAX),
+        hex(&blob.original.sha256),
         now_micros
+    )?;
+    Ok(())
+}
+
+/// Writes down what the original is of a blob that came in before that was done. What is written stays.
+pub async fn describe_original(conn: &mut Conn, key: &BlobKey, original: &Contents) -> Result<(), DbError> {
+    execute!(
+        conn,
+        "UPDATE blobs SET original_bytes = $2, original_sha256 = $3 WHERE key = $1 AND original_sha256 IS NULL",
+        key.as_str(),
+        i64::try_from(original.bytes).unwrap_or(i64::MAX),
+        hex(&original.sha256)
     )?;
     Ok(())
 }

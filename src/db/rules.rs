@@ -46,7 +46,8 @@ struct App {
 fn select(epoch: &str, audience: &str, deadline: &str, is_allowed: &str, which: &str) -> String {
     format!(
         "SELECT i.id, i.owner_id, i.state, {epoch}, i.held, u.erased_at IS NOT NULL, {audience}, {deadline},
-                i.blob_key, b.content_type, b.frames > 1, b.width, b.height, b.masters, {is_allowed}
+                i.blob_key, b.content_type, b.frames > 1, b.width, b.height, b.masters, b.bytes, b.sha256,
+                b.original_bytes, b.original_sha256, {is_allowed}
          FROM images i JOIN users u ON u.id = i.owner_id JOIN blobs b ON b.key = i.blob_key WHERE {which}"
     )
 }

@@ -1,6 +1,7 @@
 //! An object's bytes on their way from the bucket, usable as a response body.
 
 use std::{
+    ops::RangeInclusive,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -18,11 +19,18 @@ use super::StoreError;
 pub struct ObjectBody {
     inner: ByteStream,
     remaining: u64,
+    of: u64,
 }
 
 impl ObjectBody {
-    pub(super) fn new(inner: ByteStream, length: u64) -> Self {
-        Self { inner, remaining: length }
+    /// `length` bytes of an object that has `of`.
+    pub(super) fn new(inner: ByteStream, length: u64, of: u64) -> Self {
+        Self { inner, remaining: length, of }
+    }
+
+    /// The length of the whole object in bytes.
+    pub fn object_bytes(&self) -> u64 {
+        self.of
     }
 
     /// Bytes still to come.
@@ -64,6 +72,14 @@ impl Body for ObjectBody {
     }
 }
 
+/// Reads `bytes 0-3/10` (RFC 9110, section 14.4): which bytes, and of how many.
+pub(super) fn parse_content_range(text: &str) -> Option<(RangeInclusive<u64>, u64)> {
+    let (range, of) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last, of) = (first.parse().ok()?, last.parse().ok()?, of.parse().ok()?);
+    (first <= last && last < of).then_some((first..=last, of))
+}
+
 fn broken(why: &dyn std::fmt::Display) -> StoreError {
     StoreError::Unavailable(format!("the object's body broke off: {why}"))
 }
@@ -75,7 +91,7 @@ mod tests {
     use super::*;
 
     async fn read(announced: u64) -> Result<Bytes, StoreError> {
-        let body = ObjectBody::new(ByteStream::from_static(b"pixels"), announced);
+        let body = ObjectBody::new(ByteStream::from_static(b"pixels"), announced, 6);
         Ok(body.collect().await?.to_bytes())
     }
 
@@ -85,6 +101,17 @@ mod tests {
         for announced in [5, 7] {
             let error = read(announced).await.unwrap_err();
             assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_range_that_makes_no_sense_is_none() {
+        assert_eq!(parse_content_range("bytes 0-3/10"), Some((0..=3, 10)));
+        assert_eq!(parse_content_range("bytes 9-9/10"), Some((9..=9, 10)));
+        for text in
+            ["", "bytes 0-3", "bytes 0-3/*", "bytes */10", "bytes 4-3/10", "bytes 0-10/10", "items 0-3/10"]
+        {
+            assert_eq!(parse_content_range(text), None, "{text}");
         }
     }
 }

@@ -23,6 +23,12 @@ pub enum StoreError {
         /// The caller's bound in bytes.
         limit: u64,
     },
+    /// The object is not what was written there: a matter for whoever looks after the bucket.
+    #[error("object {key} is not what was written there")]
+    Damaged {
+        /// The key that was asked for.
+        key: String,
+    },
     /// The range begins behind the object's end (RFC 9110, section 15.5.17).
     #[error("object {key} has no bytes in the range asked for")]
     Range {

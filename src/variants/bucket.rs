@@ -201,6 +201,6 @@ impl Source {
 impl Variant {
     /// As the ledger has it.
     fn sha256(&self) -> String {
-        hex(&self.sha256)
+        hex(&self.contents.sha256)
     }
 }

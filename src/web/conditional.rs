@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use http_range_header::RangeUnsatisfiableError;
 
 /// What to send of a representation.
@@ -11,22 +11,29 @@ pub(super) enum Selection {
     /// All of it: 200.
     Whole,
     /// So many bytes of it: 206.
-    Part(Range<usize>),
+    Part(Range<u64>),
     /// Nothing, the client has it: 304.
     NotModified,
     /// Nothing, the range lies outside: 416.
     Unsatisfiable,
+    /// Nothing, the client means another one: 412.
+    PreconditionFailed,
 }
 
 /// Decides what to send of `length` bytes whose strong validator is `etag`.
 ///
 /// Ranges count for GET alone. Several ranges at once, and what is not understood, get the whole,
 /// as §14.2 allows.
-pub(super) fn evaluate(method: &Method, headers: &HeaderMap, etag: &str, length: usize) -> Selection {
+pub(super) fn evaluate(method: &Method, headers: &HeaderMap, etag: &str, length: u64) -> Selection {
+    // In the order of §13.2.2. We send no dates, so conditions on them are passed over. Compared strongly (§13.1.1).
+    if headers.contains_key(header::IF_MATCH)
+        && !tags(headers, &header::IF_MATCH).any(|tag| tag == "*" || tag == etag)
+    {
+        return Selection::PreconditionFailed;
+    }
     if headers.contains_key(header::IF_NONE_MATCH) {
-        // Comma-separated over one header line or several; compared weakly (§13.1.2).
-        let lines = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
-        let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
+        // Compared weakly (§13.1.2).
+        let mut tags = tags(headers, &header::IF_NONE_MATCH);
         if tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag) {
             return Selection::NotModified;
         }
@@ -39,21 +46,23 @@ pub(super) fn evaluate(method: &Method, headers: &HeaderMap, etag: &str, length:
     if headers.get(header::IF_RANGE).is_some_and(|validator| validator != etag) {
         return Selection::Whole;
     }
-    let ranges =
-        http_range_header::parse_range_header(range).and_then(|ranges| ranges.validate(length as u64));
+    let ranges = http_range_header::parse_range_header(range).and_then(|ranges| ranges.validate(length));
     match ranges.as_deref() {
-        Ok([one]) => {
-            let bound = |n: u64| usize::try_from(n).unwrap_or(length).min(length);
-            Selection::Part(bound(*one.start())..bound(one.end().saturating_add(1)))
-        }
+        Ok([one]) => Selection::Part((*one.start()).min(length)..one.end().saturating_add(1).min(length)),
         Err(RangeUnsatisfiableError::Unsatisfiable) => Selection::Unsatisfiable,
         Ok(_) | Err(_) => Selection::Whole,
     }
 }
 
+/// The validators of a header, comma-separated over one line or several.
+fn tags<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 
@@ -119,6 +128,28 @@ mod tests {
         assert_eq!(with("W/\"abc\""), Selection::Whole);
         assert_eq!(with("\"x\""), Selection::Whole);
         assert_eq!(with("Sun, 06 Nov 1994 08:49:37 GMT"), Selection::Whole);
+    }
+
+    #[test]
+    fn whoever_means_another_one_gets_nothing() {
+        for (value, expected) in [
+            ("\"abc\"", Selection::Whole),
+            ("*", Selection::Whole),
+            ("\"x\", \"abc\"", Selection::Whole),
+            ("\"x\"", Selection::PreconditionFailed),
+            ("W/\"abc\"", Selection::PreconditionFailed),
+            ("", Selection::PreconditionFailed),
+        ] {
+            for method in [Method::GET, Method::HEAD] {
+                assert_eq!(ask(&method, &[(header::IF_MATCH, value)]), expected, "{value}");
+            }
+        }
+        // It comes before everything else, and lets everything else be.
+        let with = |tag| [(header::IF_MATCH, tag), (header::RANGE, "bytes=0-3")];
+        assert_eq!(ask(&Method::GET, &with("\"abc\"")), Selection::Part(0..4));
+        assert_eq!(ask(&Method::GET, &with("\"x\"")), Selection::PreconditionFailed);
+        let both = [(header::IF_MATCH, "\"x\""), (header::IF_NONE_MATCH, ETAG)];
+        assert_eq!(ask(&Method::GET, &both), Selection::PreconditionFailed);
     }
 
     #[test]

@@ -3,20 +3,22 @@
 //! In this order: the link's signature, who asks, what is asked for, the decision, the bytes. Nothing
 //! is looked up for a forged link, and nothing that depends on the image is said before the decision.
 
+mod files;
+mod selected;
+
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Either};
 
+use self::selected::Selected;
 use super::{
-    Answer, Body, Context,
-    conditional::{self, Selection},
-    full, headers,
+    Answer, Context, full, headers,
     route::{self, Route},
 };
 use crate::{
     access::{self, Denial, Permit},
     app::{App, decisions::Decision},
+    client::Client,
     clock,
     config::{Transform, Unsigned},
     error::Error,
@@ -25,7 +27,6 @@ use crate::{
     link::{self, Verified},
     metrics,
     render::{Accepts, Catalogue, Options, Rendition},
-    store::Object,
     variants::{Freshness, Tier, Variant, What},
 };
 
@@ -70,15 +71,14 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
 
 async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) -> Answer {
     let started = Instant::now();
-    let Asked { link, caller, rendition, image } =
-        ask(cx, cx.uri.path(), cx.uri.query(), id, options, noted).await?;
-    let permit = permit(cx, image, link.as_ref(), &caller, noted).await?;
+    let asked = ask(cx, cx.uri.path(), cx.uri.query(), id, options, noted).await?;
+    let permit = permit(cx, &asked, noted).await?;
     let access = started.elapsed();
 
-    let (what, interim, by_accept) = match rendition {
-        Rendition::Raw => {
-            cx.wait.begin().await;
-            return Box::pin(raw(cx, &permit, link.is_some())).await;
+    let (what, interim, by_accept) = match &asked.rendition {
+        Rendition::Raw => return Box::pin(files::raw(cx, &asked, permit, noted, access)).await,
+        Rendition::Original if !is_kept(cx, &permit) => {
+            return Box::pin(files::original(cx, &asked, permit, noted, access)).await;
         }
         Rendition::Original => (What::Original, None, false),
         Rendition::Variant(options) => {
@@ -89,7 +89,7 @@ async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) ->
         }
     };
     let variants = &cx.app.variants;
-    let client = cx.app.clients.of(caller.user(), cx.headers, cx.peer);
+    let client = client(cx, &asked);
     let found = match interim {
         None => variants
             .get(&permit, what, client, cx.wait)
@@ -99,18 +99,33 @@ async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) ->
     };
     let (variant, tier, freshness) = match found {
         Ok(found) => found,
-        Err(error) => {
-            // An image that was deleted between the decision and the read is simply not there any more.
-            self::permit(cx, image, link.as_ref(), &caller, noted).await?;
-            return Err(error.into());
-        }
+        Err(error) => return Err(unless_gone(cx, &asked, noted, error).await),
     };
     noted.tier = Some(tier);
     let mut answer = respond(cx, &permit, by_accept, &variant, freshness, access, tier)?;
-    if freshness == Freshness::Interim && caller == Caller::Service {
+    if freshness == Freshness::Interim && asked.caller == Caller::Service {
         headers::interim_for_edge(answer.headers_mut(), &cx.app.config.cache);
     }
     Ok(answer)
+}
+
+/// Whose share of the machine the request takes.
+fn client(cx: &Context<'_>, asked: &Asked) -> Client {
+    cx.app.clients.of(asked.caller.user(), cx.headers, cx.peer)
+}
+
+/// Whether the original is known to be one that is kept in memory.
+fn is_kept(cx: &Context<'_>, permit: &Permit) -> bool {
+    permit.original().is_some_and(|original| cx.app.variants.keeps(original))
+}
+
+/// Why there are no bytes. An image that was deleted between the decision and the read is simply not there any
+/// more.
+async fn unless_gone(cx: &Context<'_>, asked: &Asked, noted: &mut Noted, error: impl Into<Error>) -> Error {
+    match permit(cx, asked, noted).await {
+        Ok(_) => error.into(),
+        Err(gone) => gone,
+    }
 }
 
 /// `GET /authz`: whether what an edge has been asked for may be seen, by whoever asked it. The edge passes on
@@ -157,11 +172,11 @@ async fn authorized(
     let Route::Deliver { id, options } = route::find(&Method::GET, path, role, cx.app.dev)? else {
         return Err(Error::not_found());
     };
-    let Asked { link, caller, rendition, image } = ask(cx, path, query, id, options, noted).await?;
-    let permit = permit(cx, image, link.as_ref(), &caller, noted).await?;
-    match rendition {
+    let asked = ask(cx, path, query, id, options, noted).await?;
+    let permit = permit(cx, &asked, noted).await?;
+    match &asked.rendition {
         Rendition::Raw => {
-            require_raw_may(&permit, link.is_some())?;
+            files::require_raw_may(&permit, &asked)?;
             Ok(None)
         }
         Rendition::Original => Ok(Some((permit.basis(), false))),
@@ -250,13 +265,9 @@ fn require_unsigned_may(
 }
 
 /// Asks what is known, then the rule.
-async fn permit(
-    cx: &Context<'_>,
-    image: ImageId,
-    link: Option<&Verified>,
-    caller: &Caller,
-    noted: &mut Noted,
-) -> Result<Permit, Error> {
+async fn permit(cx: &Context<'_>, asked: &Asked, noted: &mut Noted) -> Result<Permit, Error> {
+    let Asked { image, caller, .. } = asked;
+    let (image, link) = (*image, asked.link.as_ref());
     // A link speaks for itself, whoever follows it.
     let viewer = caller.user().filter(|_| link.is_none());
     let found = cx.app.rights.of_image(image, viewer, cx.wait).await?;
@@ -271,26 +282,6 @@ async fn permit(
     Ok(decided?)
 }
 
-fn require_raw_may(permit: &Permit, by_link: bool) -> Result<(), Error> {
-    if by_link || !permit.is_full() { Err(Denial::NotAllowed.into()) } else { Ok(()) }
-}
-
-/// The very bytes that were uploaded, metadata and all: for the owner and the service themselves.
-async fn raw(cx: &Context<'_>, permit: &Permit, by_link: bool) -> Answer {
-    require_raw_may(permit, by_link)?;
-    let content_type = permit.format().content_type();
-    let body = cx.app.store.stream(&Object::raw(permit.blob(), content_type), None).await?;
-    let length = body.remaining();
-    let mut response = Response::new(Either::Right(body.boxed_unsync()));
-    let out = response.headers_mut();
-    headers::of_image(out, permit.image());
-    headers::by_right(out, access::Basis::Session, false, HeaderValue::from_static("private, no-store"));
-    out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    out.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    Ok(response)
-}
-
 fn respond(
     cx: &Context<'_>,
     permit: &Permit,
@@ -300,31 +291,8 @@ fn respond(
     access: Duration,
     tier: Tier,
 ) -> Answer {
-    let etag = variant.etag.to_str().unwrap_or_default();
-    let length = variant.bytes.len();
-    let mut content_range = None;
-    let (status, bytes) = match conditional::evaluate(cx.method, cx.headers, etag, length) {
-        Selection::Whole => (StatusCode::OK, variant.bytes.clone()),
-        Selection::Part(range) => {
-            content_range = Some(format!("bytes {}-{}/{length}", range.start, range.end - 1));
-            (StatusCode::PARTIAL_CONTENT, variant.bytes.slice(range))
-        }
-        Selection::NotModified => (StatusCode::NOT_MODIFIED, bytes::Bytes::new()),
-        Selection::Unsatisfiable => return Err(Error::range_not_satisfiable(length)),
-    };
-    let sent = bytes.len();
-    let mut response: Response<Body> = Response::new(full(bytes));
-    *response.status_mut() = status;
-    let out = response.headers_mut();
-    *out = headers::of_variant(variant, permit, by_accept, freshness, &cx.app.config.cache);
-    headers::server_timing(out, access, tier);
-    if let Some(content_range) = content_range {
-        headers::insert(out, header::CONTENT_RANGE, &content_range);
-        out.insert(header::CONTENT_LENGTH, HeaderValue::from(sent));
-    }
-    if status == StatusCode::NOT_MODIFIED {
-        out.remove(header::CONTENT_TYPE);
-        out.remove(header::CONTENT_LENGTH);
-    }
-    Ok(response)
+    let selected = Selected::of(cx, &variant.about)?;
+    let headers = headers::of_whole(&variant.about, permit, by_accept, freshness, &cx.app.config.cache);
+    let bytes = variant.bytes.slice(selected.within(variant.bytes.len()));
+    Ok(selected.answer(headers, full(bytes), access, tier))
 }

@@ -11,7 +11,7 @@ use crate::{
     access::{Basis, Permit},
     config::Cache,
     id::ImageId,
-    variants::{Freshness, Tier, Variant},
+    variants::{Freshness, Representation, Tier},
 };
 
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -60,24 +60,22 @@ fn vary(basis: Basis, by_accept: bool) -> Option<&'static str> {
     }
 }
 
-/// The headers of a whole variant, but for where the time went. What is the same whoever asks was put together
-/// when it was first served.
-pub(super) fn of_variant(
-    variant: &Variant,
+/// The headers of a whole representation, but for where the time went. What is the same whoever asks was put
+/// together when it was first served.
+pub(super) fn of_whole(
+    about: &Representation,
     permit: &Permit,
     by_accept: bool,
     freshness: Freshness,
     cache: &Cache,
 ) -> HeaderMap {
-    let block = variant.headers.get_or_init(|| {
+    let block = about.headers.get_or_init(|| {
         let mut headers = HeaderMap::with_capacity(16);
         // Whatever is set for each answer has its place already, so that the copy need not grow.
         by_right(&mut headers, Basis::Public, false, cache_control(Basis::Public, Freshness::Settled, cache));
         headers.insert(SERVER_TIMING, HeaderValue::from_static(""));
         of_image(&mut headers, permit.image());
-        headers.insert(header::ETAG, variant.etag.clone());
-        headers.insert(header::CONTENT_TYPE, variant.content_type.clone());
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(variant.bytes.len()));
+        describe(&mut headers, about);
         headers
     });
     let mut headers = block.clone();
@@ -88,8 +86,24 @@ pub(super) fn of_variant(
     headers
 }
 
+/// The headers of a whole file as it was uploaded, likewise: it is for whoever asked alone, and not to be kept.
+pub(super) fn of_raw(about: &Representation, permit: &Permit) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(16);
+    by_right(&mut headers, Basis::Session, false, HeaderValue::from_static("private, no-store"));
+    of_image(&mut headers, permit.image());
+    describe(&mut headers, about);
+    headers
+}
+
+/// What the bytes are.
+fn describe(headers: &mut HeaderMap, about: &Representation) {
+    headers.insert(header::ETAG, about.etag.clone());
+    headers.insert(header::CONTENT_TYPE, about.content_type.clone());
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(about.bytes));
+}
+
 /// What every answer about an image carries, a 304 too: its tags, and what a browser may do with it.
-pub(super) fn of_image(headers: &mut HeaderMap, image: ImageId) {
+fn of_image(headers: &mut HeaderMap, image: ImageId) {
     let tag = ours(format!("img-{image}"));
     headers.insert(CACHE_TAG, tag.clone());
     headers.insert(SURROGATE_KEY, tag);
@@ -99,7 +113,7 @@ pub(super) fn of_image(headers: &mut HeaderMap, image: ImageId) {
 }
 
 /// What depends on where the right came from: who may keep the answer, and what site may embed it.
-pub(super) fn by_right(headers: &mut HeaderMap, basis: Basis, by_accept: bool, cache_control: HeaderValue) {
+fn by_right(headers: &mut HeaderMap, basis: Basis, by_accept: bool, cache_control: HeaderValue) {
     headers.insert(header::CACHE_CONTROL, cache_control);
     match vary(basis, by_accept) {
         Some(vary) => headers.insert(header::VARY, HeaderValue::from_static(vary)),

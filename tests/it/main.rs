@@ -23,6 +23,7 @@ mod masters;
 mod memory;
 mod nginx;
 mod options;
+mod originals;
 mod pictures;
 mod purges;
 mod readme;

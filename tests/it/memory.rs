@@ -24,7 +24,7 @@ const MIB: u64 = 1 << 20;
 
 /// What glibc is told, so that it gives back at once what is freed: a process is to be measured, and not
 /// what is kept for later.
-const GIVE_BACK: [(&str, &str); 3] =
+pub const GIVE_BACK: [(&str, &str); 3] =
     [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "65536"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
 
 /// Names the file for [`in_a_process_of_its_own`].

@@ -46,15 +46,20 @@ pub fn find_route(method: &Method, path: &str) {
 }
 
 /// What is sent of a representation lies within it, and to a HEAD nothing is cut.
-pub fn select(headers: &HeaderMap, length: usize) {
+pub fn select(headers: &HeaderMap, length: u64) {
     for etag in ["\"abc\"", "\"\""] {
         for method in [Method::GET, Method::HEAD] {
             let selection = conditional::evaluate(&method, headers, etag, length);
             if let Selection::Part(part) = &selection {
                 assert!(part.start < part.end && part.end <= length, "{part:?} of {length}");
             }
-            let whole = matches!(selection, Selection::Whole | Selection::NotModified);
-            assert!(whole || method == Method::GET && headers.contains_key(header::RANGE), "{selection:?}");
+            match selection {
+                Selection::Whole | Selection::NotModified => {}
+                Selection::PreconditionFailed => assert!(headers.contains_key(header::IF_MATCH)),
+                Selection::Part(_) | Selection::Unsatisfiable => {
+                    assert!(method == Method::GET && headers.contains_key(header::RANGE), "{selection:?}");
+                }
+            }
         }
     }
 }

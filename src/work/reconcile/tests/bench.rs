@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    access::Contents,
     db::{
         blobs::{self, NewBlob},
         chunks::{self, Chunk},
@@ -92,6 +93,7 @@ impl Bench {
             key: key.clone(),
             owner: owner.clone(),
             sha256: key.to_string(),
+            original: Contents { bytes: 3, sha256: [0; 32] },
             format: Format::Png,
             bytes: 3,
             width: 1,
