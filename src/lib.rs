@@ -73,7 +73,13 @@
 //!   lies in the bucket that no listing shows; a writer whom everybody has given up hurts nobody, since
 //!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
 //!   read once and published under another key anyway.
-//! * `/authz` tells an edge 400 and 401 in `Pinhole-Status`, too, where that is what the origin would answer.
+//! * `/authz` tells an edge 400 and 401 in `Pinhole-Status`, too, where that is what the origin would answer; and with
+//!   a 204 what to say of caching to this viewer, which the bytes, fetched with a service key, do not tell.
+//! * nginx serves a link with a cookie from the copy that all share, since a link speaks for itself; with a bearer token it
+//!   passes the request on, since a bad one is refused even then. Without a link pinhole's own cookie alone keeps a request
+//!   from the cache, and no other site's (`nginx/pinhole.js`).
+//! * nginx has no purge of its own: each purge gives the image a new generation, which is part of its copies' keys. So
+//!   a fill that was under way is stored where nobody looks (`nginx/pinhole.js`).
 //! * An edge is told twice of each change, and after a crash more often: purges are idempotent, so nothing is
 //!   spent on exactly once. A pause after a failure belongs to the edge, and not to the purge (`work/purges.rs`).
 //! * An app's own `rules` write no purges: what they take away is purged when the app revokes the image.
