@@ -34,7 +34,8 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// After so long nothing that was decided before a change is under way any longer, so that a purge sent then is
 /// the last that is needed: the age of what is remembered of rights, the longest that the ledger is asked,
-/// the longest render or wait for a stream, the longest read from the bucket, and the longest that a client may read nothing.
+/// the longest render or wait for a stream, the longest read from the bucket, and the longest that a client may
+/// read nothing.
 ///
 /// A client that reads slowly, and never stops, has no bound but his edge's own patience.
 pub fn again_after(config: &Config) -> Duration {
