@@ -7,7 +7,10 @@ pub mod queues;
 
 use std::{
     num::NonZeroUsize,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -21,18 +24,21 @@ use tokio::{
 use crate::{
     budget::Budget,
     client::Clients,
+    clock,
     config::Config,
     db::{Db, DbError},
+    fetch::{FetchError, Fetcher},
     gate::Gate,
     identity::{Identity, IdentityError},
     ingest::{self, Ingest},
     issuer::{Issuer, IssuerError},
+    link,
     metrics::Metrics,
-    render::{Catalogue, Limits},
+    render::{Catalogue, Limits, Rendition},
     rights::Rights,
     store::{Store, StoreError},
     variants::{self, Variants},
-    work::Sweeper,
+    work::{Probe, Purger, Sweeper},
 };
 
 /// The running program's parts.
@@ -54,8 +60,10 @@ pub struct App {
     pub catalogue: Catalogue,
     /// What takes out what is over.
     pub sweeper: Sweeper,
+    /// What tells edges, if there are any.
+    pub purger: Option<Arc<Purger>>,
     /// The keys of signed links.
-    pub links: keys::LinkKeys,
+    pub links: Arc<keys::LinkKeys>,
     /// Which client is which.
     pub clients: Clients,
     /// Who is who.
@@ -92,6 +100,12 @@ pub enum StartError {
     /// A preset or a watermark is unusable.
     #[error(transparent)]
     Catalogue(#[from] catalogue::LoadError),
+    /// Edges cannot be reached.
+    #[error("edge: {0}")]
+    Edge(#[from] FetchError),
+    /// What the probe is to ask for is nothing.
+    #[error("edge.probe.options: {0}")]
+    Probe(String),
 }
 
 impl App {
@@ -132,8 +146,12 @@ impl App {
         let variants = Variants::new(db.clone(), store.clone(), bounds, metrics.clone());
         let sweeper =
             Sweeper::new(db.clone(), store.clone(), Some(variants.clone()), config.upload.unattached_secs);
+        let catalogue = catalogue::load(&config.transform)?;
+        let links = Arc::new(keys::LinkKeys::load(&config.links)?);
+        let purger = purger(&config, &db, &links, &catalogue, &metrics)?;
         Ok(Self {
-            links: keys::LinkKeys::load(&config.links)?,
+            links,
+            purger: purger.map(Arc::new),
             clients: Clients::new(config.server.client_address_header.clone()),
             identity: Identity::new(&config, dev)?,
             issuer: Issuer::new(&config.auth)?,
@@ -157,7 +175,7 @@ impl App {
             rights: Rights::new(db.clone(), &config.cache),
             sweeper,
             variants,
-            catalogue: catalogue::load(&config.transform)?,
+            catalogue,
             decisions: decisions::Decisions::new(metrics.clone(), config.log.decisions_one_in),
             metrics,
             keyed: queues.gate("keyed", work.keyed, 0),
@@ -208,6 +226,37 @@ pub enum NotReady {
     /// The bucket.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What tells edges, and watches whether they have heard.
+fn purger(
+    config: &Config,
+    db: &Db,
+    links: &Arc<keys::LinkKeys>,
+    catalogue: &Catalogue,
+    metrics: &Metrics,
+) -> Result<Option<Purger>, StartError> {
+    if config.edge.targets.is_empty() {
+        return Ok(None);
+    }
+    let fetcher = Fetcher::new(config.edge.at_once)?;
+    let options = &config.edge.probe.options;
+    let rendition =
+        Rendition::parse(options, catalogue).map_err(|error| StartError::Probe(error.to_string()))?;
+    let (options, ring, settings) = (rendition.canonical(), Arc::clone(links), config.links.clone());
+    // As it is minted for whoever asks for no other time.
+    let link = move |image, epoch| {
+        let now_secs = clock::secs(clock::now_micros());
+        let exp_secs = link::windowed_exp(image, now_secs, settings.default_secs, settings.window_secs);
+        link::sign(&ring.ring(), &format!("/i/{image}/{options}"), exp_secs, epoch)
+    };
+    // Where an app's own version is part of epochs, nobody here knows what it was.
+    let probe = if db.rules().are_the_apps() {
+        None
+    } else {
+        Probe::new(&config.edge.probe, Arc::new(link), fetcher.clone(), metrics.edge().clone())
+    };
+    Ok(Some(Purger::new(db.clone(), config, fetcher, probe, metrics.edge().clone())))
 }
 
 fn one_a_core(setting: usize) -> usize {

@@ -4,6 +4,7 @@ mod dev;
 mod edge;
 mod key;
 mod migrate;
+mod purges;
 mod run;
 mod serve;
 mod settings;
@@ -38,6 +39,7 @@ enum Command {
     Verify(sign::VerifyArgs),
     Token(token::Args),
     Key(key::Args),
+    Purges(purges::Args),
     Edge(edge::Args),
 }
 
@@ -72,6 +74,7 @@ impl Cli {
             Command::Verify(args) => sign::verify(&args),
             Command::Token(args) => token::run(&args),
             Command::Key(args) => key::run(&args),
+            Command::Purges(args) => purges::run(&args),
             Command::Edge(args) => edge::run(&args),
         };
         match done {

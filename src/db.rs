@@ -16,6 +16,7 @@ pub mod images;
 mod listen;
 mod lock;
 mod migrations;
+pub mod outbox;
 pub mod posts;
 pub mod rules;
 pub mod service_keys;
@@ -114,6 +115,7 @@ pub struct Db {
     pub(crate) pools: Pools,
     generations: Arc<Generations>,
     rules: Arc<Rules>,
+    outbox: Arc<outbox::Outbox>,
     calls: Calls,
 }
 
@@ -139,6 +141,9 @@ pub struct Conn {
     changes: Vec<Change>,
     generations: Arc<Generations>,
     rules: Arc<Rules>,
+    outbox: Arc<outbox::Outbox>,
+    /// Whether the transaction has put something into the outbox.
+    has_purges: bool,
     calls: Calls,
 }
 
@@ -157,7 +162,14 @@ enum Link {
 impl Db {
     fn new(pools: Pools) -> Self {
         let rules = Rules::own(matches!(pools, Pools::Sqlite { .. }));
-        Self { pools, generations: Arc::default(), rules: rules.into(), calls: Calls::default() }
+        let outbox = outbox::Outbox::to(Vec::new());
+        Self {
+            pools,
+            generations: Arc::default(),
+            rules: rules.into(),
+            outbox: outbox.into(),
+            calls: Calls::default(),
+        }
     }
 
     /// Opens a SQLite file, made when absent.
@@ -230,7 +242,9 @@ impl Db {
 
     fn conn(&self, link: Link) -> Conn {
         let (generations, rules) = (Arc::clone(&self.generations), Arc::clone(&self.rules));
-        Conn { link, changes: Vec::new(), generations, rules, calls: self.calls.clone() }
+        let outbox = Arc::clone(&self.outbox);
+        let calls = self.calls.clone();
+        Conn { link, changes: Vec::new(), generations, rules, outbox, has_purges: false, calls }
     }
 
     /// What it was asked.
@@ -287,11 +301,12 @@ impl Conn {
             }
         }
         let (link, calls) = (self.link, self.calls);
+        let to_wake = self.has_purges.then_some(self.outbox);
         // Whatever comes of the commit: it may have been done even if nobody heard so.
         let forgotten = changes::Forgotten::at_its_end(self.generations, changes);
         // A task of its own: who stops waiting does not make it end before it has.
         let ended = tokio::spawn(async move {
-            let _forgotten = forgotten;
+            let forgotten = forgotten;
             let committing = async {
                 match link {
                     Link::SqliteTx(tx) => tx.commit().await,
@@ -299,7 +314,13 @@ impl Conn {
                     Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
                 }
             };
-            calls.timed("commit", committing).await
+            let ended = calls.timed("commit", committing).await;
+            // First it is forgotten here, and then the edges are told: they may ask at once.
+            drop(forgotten);
+            if let Some(outbox) = to_wake {
+                outbox.wake();
+            }
+            ended
         });
         Ok(ended.await.map_err(|error| sqlx::Error::Io(std::io::Error::other(error)))??)
     }

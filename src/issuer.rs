@@ -58,7 +58,8 @@ impl Issuer {
             (None, Some(url)) => {
                 let uri = url.parse::<Uri>().ok().filter(|uri| uri.host().is_some());
                 let uri = uri.ok_or(IssuerError::Settings("jwks_url is no URL"))?;
-                let client = Fetcher::new().map_err(|error| IssuerError::Fetch(uri.clone(), error.into()))?;
+                let client =
+                    Fetcher::new(0).map_err(|error| IssuerError::Fetch(uri.clone(), error.into()))?;
                 Some(Source::Url(uri, client.into()))
             }
             _ => return Err(IssuerError::Settings("jwks_file and jwks_url: name one of them")),

@@ -12,7 +12,7 @@
 //! | [`error`] | what went wrong inside becomes what the outside is told |
 //! | [`identity`], [`issuer`] | who asks: a user by token, a service by key, or nobody; and whose tokens count |
 //! | [`ingest`] | the one way in: sniff, strip, decode, make masters, hash, publish |
-//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling |
+//! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling, purges |
 //! | [`variants`] | renditions, each made once, from an original or a master of it, and kept in memory and bucket; large files streamed |
 //! | [`rights`] | what decisions rest on, as the ledger says or said a moment ago |
 //! | [`store`] | the private bucket, and the embedded one of `dev` |
@@ -21,6 +21,7 @@
 //! | [`link`] | signed links: pure |
 //! | [`edge`] | verifiers for the caches of others in front: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
+//! | [`purge`] | what edges are sent, and what their answers mean: pure |
 //! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
 //! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
 //!
@@ -38,8 +39,9 @@
 //!    (`tests/it/access.rs`).
 //! 3. Nothing is served that ingest did not decode and publish under an immutable key, and no client
 //!    ever holds the right to write under a published key.
-//! 4. Narrowing (less visible, deleted, held) steps the image's epoch in the same transaction, so that
-//!    every link dies with it (`tests/it/access.rs`).
+//! 4. Narrowing (less visible, deleted, held) steps the image's epoch and writes its purges in the same
+//!    transaction, so that every link dies with it and every edge is told (`tests/it/access.rs`,
+//!    `tests/it/purges.rs`).
 //!    What is remembered of rights is kept under a number that steps with every change, and for a second at
 //!    most: read before a change, it is never found after it (`rights`, `tests/it/two_nodes.rs`).
 //! 5. Every object in the bucket has a row that was written before it and is removed after it, masters,
@@ -71,10 +73,18 @@
 //!   lies in the bucket that no listing shows; a writer whom everybody has given up hurts nobody, since
 //!   what he writes counts only if one transaction finds the offset where he began; and the bytes are
 //!   read once and published under another key anyway.
-//! * `/authz` tells an edge 400 and 401 in `Pinhole-Status`, too, where that is what the origin would answer.
+//! * `/authz` tells an edge 400 and 401 in `Pinhole-Status`, too, where that is what the origin would answer; and with
+//!   a 204 what to say of caching to this viewer, which the bytes, fetched with a service key, do not tell.
+//! * nginx serves a link with a cookie from the copy that all share, since a link speaks for itself; with a bearer token it
+//!   passes the request on, since a bad one is refused even then. Without a link pinhole's own cookie alone keeps a request
+//!   from the cache, and no other site's (`nginx/pinhole.js`).
+//! * nginx has no purge of its own: each purge gives the image a new generation, which is part of its copies' keys. So
+//!   a fill that was under way is stored where nobody looks (`nginx/pinhole.js`).
+//! * An edge is told twice of each change, and after a crash more often: purges are idempotent, so nothing is
+//!   spent on exactly once. A pause after a failure belongs to the edge, and not to the purge (`work/purges.rs`).
+//! * An app's own `rules` write no purges: what they take away is purged when the app revokes the image.
 //! * Varnish in front keeps copies under the whole URL of a link instead of path and epoch: it has no HMAC that takes
 //!   any key, so a hit must be the very link that the origin let through. Viewers of one window share that (`edge`).
-//! * A narrowing writes no purges yet, since there are no edges to purge.
 //! * Every row's object exists, but for masters and variants: they can be made again, so an absent one is no
 //!   loss. Which master a variant is made of is said by the ledger's row and the options, never by what lies
 //!   in the bucket: else one URL would mean other bytes before and after.
@@ -115,6 +125,7 @@ pub mod ingest;
 pub mod issuer;
 pub mod link;
 pub mod metrics;
+pub mod purge;
 pub mod render;
 pub mod rights;
 pub mod server;

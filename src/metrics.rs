@@ -1,8 +1,12 @@
 //! What an operator can measure, in Prometheus' text format (OpenMetrics 1.0).
 
 pub mod calls;
+mod edge;
 
-pub use self::calls::Calls;
+pub use self::{
+    calls::Calls,
+    edge::{Edge, Told},
+};
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +39,7 @@ pub struct Metrics {
     queued: Family<QueueLabels, Gauge>,
     shed: Family<ShedLabels, Counter>,
     often: Often,
+    edge: Edge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -251,6 +256,7 @@ impl Metrics {
             "Variants that were to be written into the bucket, by what became of them",
             variants_written.clone(),
         );
+        let edge = Edge::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             requests,
@@ -266,7 +272,13 @@ impl Metrics {
             queued,
             shed,
             often,
+            edge,
         }
+    }
+
+    /// What concerns edges.
+    pub fn edge(&self) -> &Edge {
+        &self.edge
     }
 
     /// A request was answered, after so long; its body may still be on the way.

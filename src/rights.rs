@@ -30,7 +30,7 @@ use crate::{
 
 /// How long the ledger may take. Whoever waits for an answer that somebody else asked for gets one that is no
 /// older than this.
-const PATIENCE: Duration = Duration::from_millis(1500);
+pub const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Answers by what was asked.
 type Remembered<K, T> = Cache<K, Known<T>, RandomState>;

@@ -1,8 +1,12 @@
 //! Background work: jobs whose state is the ledger, safe to run on every node at once, and to kill.
 
 mod erase;
+mod probe;
+mod purges;
 pub mod reconcile;
 mod sweep;
 
+pub use probe::Probe;
+pub use purges::{Purger, again_after};
 pub use reconcile::Reconciler;
 pub use sweep::{Due, SweepError, Sweeper, Swept};

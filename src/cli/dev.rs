@@ -78,6 +78,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let db = Db::open_sqlite(&data.database()).await.map_err(Failure::failed)?;
     db.migrate().await.map_err(Failure::failed)?;
     let db = db.judged_by(&config.rules).await.map_err(|error| super::bad_rules(&error))?;
+    let db = db.telling(config.edge.names());
     make_demo_users(&db).await?;
 
     let app = Arc::new(App::new(config, db.clone(), store, true).map_err(Failure::failed)?);

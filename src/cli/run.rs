@@ -6,7 +6,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 
 use super::Failure;
@@ -100,6 +100,10 @@ pub(super) async fn until(
         tokio::spawn(async move { app.sweeper.run(every).await })
     });
 
+    let (tell_purger, stops) = watch::channel(false);
+    let purger = app.purger.clone().filter(|_| app.config.server.role.controls());
+    let purging = purger.map(|purger| tokio::spawn(async move { purger.run(stops).await }));
+
     stop.await;
     tracing::info!("stopping: requests under way are finished first");
     app.drain();
@@ -108,6 +112,13 @@ pub(super) async fn until(
     let give_up = Instant::now() + limits.drain;
     let _ = tokio::join!(main, ops);
     app.finish(give_up).await;
+    // What the last requests have changed edges are told; what they do not take at once stays in the outbox.
+    let _ = tell_purger.send(true);
+    if let Some(mut purging) = purging
+        && timeout_at(give_up, &mut purging).await.is_err()
+    {
+        purging.abort();
+    }
     listening.abort();
     asking.abort();
     following.abort();

@@ -74,6 +74,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     store.ping().await.map_err(|error| bucket_failure(&settings, &error))?;
     let db = open(&place, &settings, &store).await?;
     let db = db.judged_by(&config.rules).await.map_err(|error| super::bad_rules(&error))?;
+    let db = db.telling(config.edge.names());
     if config.server.role.controls() {
         warn_of_missing_cors(&store, &config.bucket.cors_origins).await;
         warn_of_versions(&store).await;

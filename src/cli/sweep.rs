@@ -102,6 +102,7 @@ async fn sweep(args: &Args, place: &Place, db: &Db, store: &Store, config: &Conf
         }));
     }
     let db = db.clone().judged_by(&config.rules).await.map_err(|error| super::bad_rules(&error))?;
+    let db = db.telling(config.edge.names());
     let sweeper = Sweeper::new(db.clone(), store.clone(), None, config.upload.unattached_secs);
     let reconciler = Reconciler::new(db.clone(), store.clone(), sweeper, config.sweep);
     let mode = if args.dry_run { Mode::DryRun } else { Mode::Mend { force: args.force } };

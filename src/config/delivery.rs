@@ -72,6 +72,9 @@ pub struct Cache {
     pub edge_ttl_secs: u64,
     /// Seconds that a cache may show a stale public image while it asks again.
     pub stale_while_revalidate_secs: u64,
+    /// Seconds that a cache may show a stale public image while nobody answers it (RFC 5861 §4); 0: it is not told
+    /// that it may.
+    pub stale_if_error_secs: u64,
     /// Seconds that anybody may keep what `format=auto` answers while something better is being made.
     pub interim_ttl_secs: u64,
     /// Milliseconds that an answer of the ledger about rights counts, should nobody tell of a change; 0 asks
@@ -94,6 +97,7 @@ impl Default for Cache {
             browser_ttl_secs: 60,
             edge_ttl_secs: 60,
             stale_while_revalidate_secs: 10,
+            stale_if_error_secs: 0,
             interim_ttl_secs: 5,
             facts_millis: 1000,
             facts_entries: 100_000,

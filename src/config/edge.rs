@@ -149,6 +149,8 @@ pub struct Webhook {
 pub struct Probe {
     /// The origin of images as viewers reach it, through the edge. Empty, nothing is measured.
     pub url: String,
+    /// What is asked for of an image, as in a link: what viewers ask for most, so that the edge has it.
+    pub options: String,
     /// Images that are watched at once; of more, the rest is not measured.
     pub at_once: usize,
     /// Milliseconds between two requests for one of them.
@@ -159,7 +161,13 @@ pub struct Probe {
 
 impl Default for Probe {
     fn default() -> Self {
-        Self { url: String::new(), at_once: 8, every_millis: 200, give_up_secs: 300 }
+        Self {
+            url: String::new(),
+            options: "original".to_owned(),
+            at_once: 8,
+            every_millis: 200,
+            give_up_secs: 300,
+        }
     }
 }
 
@@ -179,9 +187,26 @@ const SAFE: &str = "must be https://, or http:// on loopback, to a private addre
     whoever reads along could purge";
 const ORIGIN: &str = "must be http:// or https:// and a host, without a path or trailing slash";
 const EMPTY: &str = "is not set";
+const TOKEN: &str = "must be set, to characters of ASCII without spaces";
 const NAME: &str = "is no name of a target: 1 to 32 characters of a-z, 0-9, _ and -";
 
+/// What one of several servers of a target is called: `NAME@HOST:PORT`.
+pub fn server_name(target: &str, url: &str) -> String {
+    format!("{target}@{}", url.split_once("://").map_or(url, |(_, authority)| authority))
+}
+
 impl Edge {
+    /// What each edge that is told for itself is called.
+    pub fn names(&self) -> Vec<String> {
+        let of_one = |(name, target): (&String, &Target)| match target {
+            Target::Nginx(to) | Target::Varnish(to) => {
+                to.urls.iter().map(|url| server_name(name, url)).collect::<Vec<_>>()
+            }
+            _ => vec![name.clone()],
+        };
+        self.targets.iter().flat_map(of_one).collect()
+    }
+
     /// Says which setting cannot work, and why.
     pub(super) fn check(&self) -> Result<(), (String, &'static str)> {
         let rules = [
@@ -191,6 +216,11 @@ impl Edge {
             (self.poll_millis > 0, "poll_millis", "must be at least 1"),
             (self.give_up_secs > self.timeout_secs, "give_up_secs", "must exceed edge.timeout_secs"),
             (self.probe.url.is_empty() || server::is_origin(&self.probe.url), "probe.url", ORIGIN),
+            (
+                self.probe.url.is_empty() || !self.targets.is_empty(),
+                "probe.url",
+                "is of no use without edge.targets: it measures how soon they have heard",
+            ),
             (self.probe.at_once > 0, "probe.at_once", "must be at least 1"),
             (self.probe.every_millis > 0, "probe.every_millis", "must be at least 1"),
         ];
@@ -203,6 +233,11 @@ impl Edge {
             }
             target.check().map_err(|(setting, rule)| (format!("edge.targets.{name}.{setting}"), rule))?;
         }
+        let mut names = self.names();
+        names.sort_unstable();
+        if let Some([twice, _]) = names.array_windows().find(|[one, next]| one == next) {
+            return Err((format!("edge.targets: {twice}"), "stands there twice"));
+        }
         Ok(())
     }
 }
@@ -212,7 +247,6 @@ impl Target {
         let is_origin = |url: &String| server::is_origin(url);
         let is_set =
             |secret: &Secret| secret.expose().bytes().all(|b| b.is_ascii_graphic()) && !secret.is_empty();
-        const TOKEN: &str = "must be set, to characters of ASCII without spaces";
         let rules: &[(bool, &'static str, &'static str)] = match self {
             Self::Nginx(to) | Self::Varnish(to) => &[
                 (!to.urls.is_empty(), "urls", EMPTY),
@@ -374,6 +408,7 @@ mod tests {
                 "secret_access_key",
             ),
             ("[edge.probe]\nurl = \"https://img.example.org/\"", "edge.probe.url"),
+            ("[edge.probe]\nurl = \"https://img.example.org\"", "without edge.targets"),
             ("[edge]\nat_once = 0", "edge.at_once"),
         ] {
             let error = read(settings).unwrap_err();

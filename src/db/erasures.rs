@@ -1,6 +1,6 @@
 //! Users who are being, or were, erased: the tombstone and the receipt.
 
-use super::{Change, Conn, DbError, idempotency};
+use super::{Change, Conn, DbError, idempotency, outbox};
 use crate::id::{ErasureId, ImageId, UserId};
 
 /// An erasure's receipt.
@@ -41,7 +41,7 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
         user.as_str(),
         now_micros
     )?;
-    execute!(
+    let begun = execute!(
         conn,
         "INSERT INTO erasures (id, user_id, state, requested_at, originals, variants, open_uploads, grants_until)
          VALUES ($1, $2, 'running', $3,
@@ -56,6 +56,11 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
         user.as_str(),
         now_micros
     )?;
+    if begun == 1 {
+        // From here on edges may show none of his images, however long it takes to delete them.
+        let purges = i64::try_from(outbox::erased(conn, user).await?).unwrap_or(i64::MAX);
+        execute!(conn, "UPDATE erasures SET edge_purges = $2 WHERE user_id = $1", user.as_str(), purges)?;
+    }
     // What is known of his images tells whose they are, and not that he is gone.
     conn.changes(Change::Everything);
     // A request of his that is under way finds its claim gone, and keeps no answer.

@@ -1,6 +1,14 @@
 //! Images in the ledger: their life, their facts, and the one statement that keeps audiences true.
 
-use super::{AFTER_ALL_IDS, Change, Conn, DbError, blobs, chunks, rules};
+mod ended;
+
+pub use self::ended::{delete, erase, expire};
+
+use super::{
+    AFTER_ALL_IDS, Change, Conn, DbError, chunks,
+    outbox::{self, Reason},
+    rules,
+};
 use crate::{
     access::State,
     id::{BlobKey, ImageId, UserId},
@@ -345,8 +353,15 @@ pub async fn lock(conn: &mut Conn, image: ImageId) -> Result<(), DbError> {
 ///
 /// The image must have been locked first, so that this reads what a racing change has committed.
 pub async fn settle(conn: &mut Conn, image: ImageId, unattached_deadline_micros: i64) -> Result<(), DbError> {
-    execute!(
+    // SQLite tells nobody of the row as it was. It is locked, and so still the same below.
+    let before = if outbox::is_any(conn) {
+        optional!(conn, (i64,), "SELECT epoch FROM images WHERE id = $1", image.to_string())?
+    } else {
+        None
+    };
+    let after = optional!(
         conn,
+        (i64,),
         "UPDATE images SET
             epoch = epoch + CASE WHEN now_is.audience < images.audience THEN 1 ELSE 0 END,
             audience = now_is.audience,
@@ -360,84 +375,18 @@ pub async fn settle(conn: &mut Conn, image: ImageId, unattached_deadline_micros:
                 SELECT CAST(2 AS BIGINT) FROM users WHERE avatar_image_id = $1
             ) AS each_use
          ) AS now_is
-         WHERE images.id = $1 AND images.state = 'ready'",
+         WHERE images.id = $1 AND images.state = 'ready'
+         RETURNING epoch",
         image.to_string(),
         unattached_deadline_micros
     )?;
+    if let (Some((before,)), Some((after,))) = (before, after)
+        && after > before
+    {
+        outbox::narrowed(conn, image, after, Reason::Narrowed).await?;
+    }
     conn.changes(Change::Image(image));
     Ok(())
-}
-
-/// Ends a ready image and gives its blob's key; what its callers share is everything but whose, and when.
-macro_rules! delete_where {
-    ($where:literal) => {
-        concat!(
-            "UPDATE images SET state = 'deleted', epoch = epoch + 1, audience = 0, deadline = NULL WHERE ",
-            $where,
-            " RETURNING blob_key"
-        )
-    };
-}
-
-/// Deletes an image: detached everywhere, its links dead, its blob let go. `owner` limits it to that
-/// user's own. The blob that was let go; `None` when there was nothing to delete.
-pub async fn delete(
-    conn: &mut Conn,
-    image: ImageId,
-    owner: Option<&UserId>,
-    now_micros: i64,
-) -> Result<Option<BlobKey>, DbError> {
-    rules::keep(conn, image, now_micros).await?;
-    let row = optional!(
-        conn,
-        (String,),
-        delete_where!(
-            "id = $1 AND ($2 = '' OR owner_id = $2) AND state = 'ready' AND (deadline IS NULL OR deadline > $3)"
-        ),
-        image.to_string(),
-        owner.map_or("", UserId::as_str),
-        now_micros
-    )?;
-    detach_deleted(conn, image, row, now_micros).await
-}
-
-/// Deletes a ready image whose owner is being erased.
-pub async fn erase(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<Option<BlobKey>, DbError> {
-    let row = optional!(conn, (String,), delete_where!("id = $1 AND state = 'ready'"), image.to_string())?;
-    detach_deleted(conn, image, row, now_micros).await
-}
-
-/// Deletes a ready image whose deadline has passed; it has no uses.
-pub async fn expire(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<Option<BlobKey>, DbError> {
-    // The app may have come to use it after its deadline was last put off.
-    lock(conn, image).await?;
-    if rules::is_used(conn, image).await? {
-        return Ok(None);
-    }
-    let row = optional!(
-        conn,
-        (String,),
-        delete_where!("id = $1 AND state = 'ready' AND deadline <= $2"),
-        image.to_string(),
-        now_micros
-    )?;
-    detach_deleted(conn, image, row, now_micros).await
-}
-
-async fn detach_deleted(
-    conn: &mut Conn,
-    image: ImageId,
-    deleted: Option<(String,)>,
-    now_micros: i64,
-) -> Result<Option<BlobKey>, DbError> {
-    let Some((blob,)) = deleted else { return Ok(None) };
-    conn.changes(Change::Image(image));
-    let blob = parsed("blob key", &blob, BlobKey::parse)?;
-    execute!(conn, "DELETE FROM attachments WHERE image_id = $1", image.to_string())?;
-    execute!(conn, "UPDATE users SET avatar_image_id = NULL WHERE avatar_image_id = $1", image.to_string())?;
-    execute!(conn, "UPDATE images SET blob_key = NULL WHERE id = $1", image.to_string())?;
-    blobs::let_go(conn, &blob, now_micros).await?;
-    Ok(Some(blob))
 }
 
 /// Images whose deadline has passed, with their states.
@@ -469,27 +418,41 @@ pub async fn revoke(
     now_micros: i64,
 ) -> Result<bool, DbError> {
     rules::keep(conn, image, now_micros).await?;
-    let touched = execute!(
+    let revoked = optional!(
         conn,
+        (i64,),
         "UPDATE images SET epoch = epoch + 1
-         WHERE id = $1 AND ($2 = '' OR owner_id = $2) AND state = 'ready' AND (deadline IS NULL OR deadline > $3)",
+         WHERE id = $1 AND ($2 = '' OR owner_id = $2) AND state = 'ready' AND (deadline IS NULL OR deadline > $3)
+         RETURNING epoch",
         image.to_string(),
         owner.map_or("", UserId::as_str),
         now_micros
     )?;
-    if touched == 1 {
-        conn.changes(Change::Image(image));
-    }
-    Ok(touched == 1)
+    let Some((epoch,)) = revoked else { return Ok(false) };
+    outbox::narrowed(conn, image, epoch, Reason::Revoked).await?;
+    conn.changes(Change::Image(image));
+    Ok(true)
 }
 
 /// Holds an image back, or lets it go. Holding narrows, so it kills links; holding twice does so once.
 pub async fn set_held(conn: &mut Conn, image: ImageId, held: bool, now_micros: i64) -> Result<bool, DbError> {
     rules::keep(conn, image, now_micros).await?;
+    let narrowed = optional!(
+        conn,
+        (i64,),
+        "UPDATE images SET epoch = epoch + 1, held = TRUE
+         WHERE id = $1 AND $2 AND NOT held AND state = 'ready' AND (deadline IS NULL OR deadline > $3)
+         RETURNING epoch",
+        image.to_string(),
+        held,
+        now_micros
+    )?;
+    if let Some((epoch,)) = narrowed {
+        outbox::narrowed(conn, image, epoch, Reason::Held).await?;
+    }
     let touched = execute!(
         conn,
-        "UPDATE images SET epoch = epoch + CASE WHEN $2 AND NOT held THEN 1 ELSE 0 END, held = $2
-         WHERE id = $1 AND state = 'ready' AND (deadline IS NULL OR deadline > $3)",
+        "UPDATE images SET held = $2 WHERE id = $1 AND state = 'ready' AND (deadline IS NULL OR deadline > $3)",
         image.to_string(),
         held,
         now_micros

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "masters", include_str!("migrations/0005_masters.sql")),
     (6, "service_keys", include_str!("migrations/0006_service_keys.sql")),
     (7, "variants", include_str!("migrations/0007_variants.sql")),
+    (8, "outbox", include_str!("migrations/0008_outbox.sql")),
     (9, "originals", include_str!("migrations/0009_originals.sql")),
 ];
 

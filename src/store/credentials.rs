@@ -69,6 +69,12 @@ impl Credentials {
         )))
     }
 
+    /// What the AWS SDK's own chain finds, whatever the bucket is opened with. `None` if there is no chain, or it
+    /// takes too long.
+    pub async fn chain() -> Option<Self> {
+        super::environment::load(None).await?.credentials_provider().map(Self::provided)
+    }
+
     /// What this provider gives, asked again before it expires.
     pub fn provided(provider: SharedCredentialsProvider) -> Self {
         Self(Source::Chain(Arc::new(Chain { provider, held: Mutex::default(), asking: Arc::default() })))
@@ -77,7 +83,7 @@ impl Credentials {
     /// What to sign with at a time, in microseconds since the Unix epoch.
     ///
     /// Whoever comes when there is nothing that is good waits, as long as the chain may take.
-    pub(super) async fn current(&self, now_micros: i64) -> Result<Signing, StoreError> {
+    pub async fn current(&self, now_micros: i64) -> Result<Signing, StoreError> {
         match &self.0 {
             Source::Keys(signing) => Ok(signing.clone()),
             Source::Chain(chain) => chain.current(now_micros).await,

@@ -70,7 +70,7 @@ impl Settings {
 }
 
 /// What the SDK finds, the credentials yet unasked for; `None` if it takes too long.
-async fn load(region: Option<String>) -> Option<SdkConfig> {
+pub(super) async fn load(region: Option<String>) -> Option<SdkConfig> {
     // With TLS, whatever the bucket speaks: web identities are exchanged at Amazon.
     let http_client = settings::http_client(None);
     let mut loader = aws_config::defaults(settings::behavior_version()).http_client(http_client);

@@ -102,7 +102,11 @@ async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) ->
         Err(error) => return Err(unless_gone(cx, &asked, noted, error).await),
     };
     noted.tier = Some(tier);
-    respond(cx, &permit, by_accept, &variant, freshness, access, tier)
+    let mut answer = respond(cx, &permit, by_accept, &variant, freshness, access, tier)?;
+    if freshness == Freshness::Interim && asked.caller == Caller::Service {
+        headers::interim_for_edge(answer.headers_mut(), &cx.app.config.cache);
+    }
+    Ok(answer)
 }
 
 /// Whose share of the machine the request takes.
@@ -127,7 +131,7 @@ async fn unless_gone(cx: &Context<'_>, asked: &Asked, noted: &mut Noted, error: 
 /// `GET /authz`: whether what an edge has been asked for may be seen, by whoever asked it. The edge passes on
 /// his own Cookie and Authorization, and in `X-Original-URI` what he asked for, as he sent it.
 ///
-/// 204, or 403 with the status that he would have been answered here.
+/// 204, with what is to be said of the picture to him; or 403 with the status that he would have been answered here.
 pub(super) async fn authorize(cx: &Context<'_>) -> Answer {
     let mut uris = cx.headers.get_all(X_ORIGINAL_URI).iter();
     let only = uris.next().filter(|_| uris.next().is_none()).and_then(|uri| uri.to_str().ok());
@@ -138,25 +142,31 @@ pub(super) async fn authorize(cx: &Context<'_>) -> Answer {
         )
     })?;
     let mut noted = Noted::default();
-    let authorized = is_authorized(cx, uri, &mut noted).await;
+    let authorized = authorized(cx, uri, &mut noted).await;
     noted.write(cx.app);
-    let answered = match authorized {
-        Ok(()) => Ok(None),
-        Err(error) if error.status().is_client_error() => Ok(Some(error.status())),
-        Err(error) => Err(error),
-    };
     let mut response = Response::new(full(bytes::Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(status) = answered? {
-        headers.insert(PINHOLE_STATUS, HeaderValue::from(status.as_u16()));
-        *response.status_mut() = StatusCode::FORBIDDEN;
+    let out = response.headers_mut();
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match authorized {
+        Ok(Some((basis, by_accept))) => headers::for_edge(out, basis, by_accept, &cx.app.config.cache),
+        Ok(None) => {}
+        Err(error) if error.status().is_client_error() => {
+            out.insert(PINHOLE_STATUS, HeaderValue::from(error.status().as_u16()));
+            *response.status_mut() = StatusCode::FORBIDDEN;
+        }
+        Err(error) => return Err(error),
     }
     Ok(response)
 }
 
-async fn is_authorized(cx: &Context<'_>, uri: &str, noted: &mut Noted) -> Result<(), Error> {
+/// Where the right to it comes from, and whether the picture depends on what is accepted; nothing for `raw`, which
+/// no edge keeps.
+async fn authorized(
+    cx: &Context<'_>,
+    uri: &str,
+    noted: &mut Noted,
+) -> Result<Option<(access::Basis, bool)>, Error> {
     let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
     let role = cx.app.config.server.role;
     let Route::Deliver { id, options } = route::find(&Method::GET, path, role, cx.app.dev)? else {
@@ -164,7 +174,14 @@ async fn is_authorized(cx: &Context<'_>, uri: &str, noted: &mut Noted) -> Result
     };
     let asked = ask(cx, path, query, id, options, noted).await?;
     let permit = permit(cx, &asked, noted).await?;
-    if asked.rendition == Rendition::Raw { files::require_raw_may(&permit, &asked) } else { Ok(()) }
+    match &asked.rendition {
+        Rendition::Raw => {
+            files::require_raw_may(&permit, &asked)?;
+            Ok(None)
+        }
+        Rendition::Original => Ok(Some((permit.basis(), false))),
+        Rendition::Variant(options) => Ok(Some((permit.basis(), options.varies_by_accept()))),
+    }
 }
 
 /// A request for an image, before anything of the image is known.

@@ -1,6 +1,9 @@
 //! The headers that go out with an image.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -15,6 +18,10 @@ const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const EDGE_CACHE_CONTROL: HeaderName = HeaderName::from_static("pinhole-cache-control");
+const EDGE_VARY: HeaderName = HeaderName::from_static("pinhole-vary");
+const EDGE_RESOURCE_POLICY: HeaderName = HeaderName::from_static("pinhole-resource-policy");
+const X_ACCEL_EXPIRES: HeaderName = HeaderName::from_static("x-accel-expires");
 
 /// How far an answer may be kept, by where the right to it came from (RFC 9111 §5.2.2), and no longer
 /// than until a better one may be there.
@@ -27,7 +34,14 @@ fn cache_control(basis: Basis, freshness: Freshness, cache: &Cache) -> HeaderVal
     match basis {
         Basis::Public => {
             let stale = cache.stale_while_revalidate_secs.min(bound);
-            ours(format!("public, max-age={browser}, s-maxage={edge}, stale-while-revalidate={stale}"))
+            let mut text =
+                format!("public, max-age={browser}, s-maxage={edge}, stale-while-revalidate={stale}");
+            if cache.stale_if_error_secs > 0 {
+                let error = cache.stale_if_error_secs.min(bound);
+                // Writing to a String never fails.
+                let _ = write!(text, ", stale-if-error={error}");
+            }
+            ours(text)
         }
         Basis::Link { left_secs } => {
             ours(format!("public, max-age={}, s-maxage={}", left_secs.min(browser), left_secs.min(edge)))
@@ -105,9 +119,30 @@ fn by_right(headers: &mut HeaderMap, basis: Basis, by_accept: bool, cache_contro
         Some(vary) => headers.insert(header::VARY, HeaderValue::from_static(vary)),
         None => headers.remove(header::VARY),
     };
-    // What anybody may have, any site may embed; what came by a session, only the app's own sites.
-    let embeddable_by = if basis == Basis::Session { "same-site" } else { "cross-origin" };
-    headers.insert(RESOURCE_POLICY, HeaderValue::from_static(embeddable_by));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static(embeddable_by(basis)));
+}
+
+/// What anybody may have, any site may embed; what came by a session, only the app's own sites.
+fn embeddable_by(basis: Basis) -> &'static str {
+    if basis == Basis::Session { "same-site" } else { "cross-origin" }
+}
+
+/// What an edge that asked is to say of a picture itself: the headers of [`by_right`], each under a name that says
+/// whom it is for.
+pub(super) fn for_edge(headers: &mut HeaderMap, basis: Basis, by_accept: bool, cache: &Cache) {
+    headers.insert(EDGE_CACHE_CONTROL, cache_control(basis, Freshness::Settled, cache));
+    if let Some(vary) = vary(basis, by_accept) {
+        headers.insert(EDGE_VARY, HeaderValue::from_static(vary));
+    }
+    headers.insert(EDGE_RESOURCE_POLICY, HeaderValue::from_static(embeddable_by(basis)));
+}
+
+/// Tells an edge, which keeps what it fetched for as long as it likes, that this is soon to be better.
+/// <https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_ignore_headers>
+///
+/// Only a service for itself is told: to nginx it counts more than `private`.
+pub(super) fn interim_for_edge(headers: &mut HeaderMap, cache: &Cache) {
+    headers.insert(X_ACCEL_EXPIRES, HeaderValue::from(cache.interim_ttl_secs));
 }
 
 /// Where the time went (W3C Server Timing), in milliseconds.
@@ -165,6 +200,11 @@ mod tests {
         assert_eq!(control(Basis::Link { left_secs: 7 }), "public, max-age=7, s-maxage=7");
         assert_eq!(control(Basis::Link { left_secs: 90 }), "public, max-age=60, s-maxage=90");
         assert_eq!(control(Basis::Session), "private, no-cache");
+        let cache = Cache { stale_if_error_secs: 300, ..cache };
+        let public = cache_control(Basis::Public, Freshness::Settled, &cache);
+        assert_eq!(public, "public, max-age=60, s-maxage=600, stale-while-revalidate=5, stale-if-error=300");
+        let by_link = cache_control(Basis::Link { left_secs: 7 }, Freshness::Settled, &cache);
+        assert_eq!(by_link, "public, max-age=7, s-maxage=7");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::{SweepError, Sweeper, Swept};
 use crate::{
     access::State,
-    db::{blobs, chunks, erasures, erasures::ErasureRow, images, uploads},
+    db::{blobs, chunks, erasures, erasures::ErasureRow, images, outbox, uploads},
 };
 
 /// How many rows one step takes at once.
@@ -61,7 +61,10 @@ impl Sweeper {
             self.sweep_blob(&key, now_micros).await?;
         }
         let mut conn = self.db.read().await?;
-        let is_left = erasures::has_blobs(&mut conn, user).await? || chunks::has_any(&mut conn, user).await?;
+        let is_left = erasures::has_blobs(&mut conn, user).await?
+            || chunks::has_any(&mut conn, user).await?
+            // Edges that were not told yet, or might still have been filled by an older answer.
+            || outbox::left_of_user(&mut conn, user).await? > 0;
         drop(conn);
         if !is_left {
             let mut tx = self.db.begin().await?;

@@ -3,6 +3,7 @@
 // What Cloudflare has and Node.js lacks is a Cache API; this one does what the Worker relies on, as
 // https://developers.cloudflare.com/workers/runtime-apis/cache/ describes it. PURGE with a header xkey-purge stands
 // for the zone's purge by Cache-Tag. With NOW, in Unix seconds, the clock stands still.
+import { webcrypto } from 'node:crypto';
 import { createServer } from 'node:http';
 import { pathToFileURL } from 'node:url';
 
@@ -47,6 +48,8 @@ class Cache {
   }
 }
 
+// Node.js 18 has it under another name.
+globalThis.crypto ??= webcrypto;
 globalThis.caches = { default: new Cache() };
 const [file, now] = process.argv.slice(2);
 if (now) {

@@ -221,3 +221,27 @@ fn no_secret_is_said_however_it_is_misspelled() {
         assert!(!text(&output.stderr).contains("hunter2"), "{settings}");
     }
 }
+
+#[test]
+fn the_edges_that_are_told_are_named_and_their_secrets_are_not() {
+    let (data, bucket) = (tempfile::tempdir().unwrap(), bucket_that_says("never", "200 OK", ""));
+    let (_, report) = check(data.path(), &bucket, &[]);
+    assert!(report.contains("note  edge      edge.targets is empty"), "{report}");
+    let edge = [
+        ("PINHOLE_EDGE__TARGETS__FRONT__KIND", "nginx"),
+        ("PINHOLE_EDGE__TARGETS__FRONT__URLS", "http://10.0.0.5:8081,https://edge.example.org"),
+        ("PINHOLE_EDGE__TARGETS__FRONT__TOKEN", "hunter2"),
+        ("PINHOLE_EDGE__PROBE__URL", "https://img.example.org"),
+    ];
+    let (_, report) = check(data.path(), &bucket, &edge);
+    let told = "ok    edge      purges go to front@10.0.0.5:8081, front@edge.example.org";
+    assert!(report.contains(told) && report.contains("https://img.example.org"), "{report}");
+    assert!(!report.contains("hunter2"), "{report}");
+    // A secret is not for whoever reads along.
+    let (output, _) = check(
+        data.path(),
+        &bucket,
+        &[edge[0], ("PINHOLE_EDGE__TARGETS__FRONT__URLS", "http://edge.example.org"), edge[2]],
+    );
+    expect_failure(&output, 2, "edge.targets.front.urls must be https://");
+}

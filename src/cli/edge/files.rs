@@ -1,6 +1,7 @@
 //! The files that an edge's configuration consists of: printed, or written into a folder.
 
 use std::{
+    fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -64,7 +65,8 @@ pub(super) fn write(folder: &Path, files: &[File]) -> Result<(), Failure> {
                 .map_err(|error| Failure::failed(format!("{}: {error}; mend --out", path.display())))?;
         }
         let what = if is_kept { "kept as it is, yours" } else { "written" };
-        said.push_str(&format!("{}: {what}\n", path.display()));
+        // Writing to a String never fails.
+        let _ = writeln!(said, "{}: {what}", path.display());
     }
     // What was done is done, whoever reads of it.
     let _ = io::stdout().write_all(said.as_bytes());

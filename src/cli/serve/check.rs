@@ -59,6 +59,7 @@ pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> 
         "secrets",
         format_args!("link keys: {keys}; service keys: {}", config.auth.service_key_hashes.len()),
     );
+    edge(config);
     let is_new = database(&mut report, place, config).await;
     let store = Store::connect(settings);
     if bucket(&mut report, settings, &store).await {
@@ -72,6 +73,21 @@ pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> 
         return Err(Failure::failed("the check failed: mend what the lines with FAIL say"));
     }
     Ok(())
+}
+
+/// What copies outside are told. An app without any edge needs none.
+fn edge(config: &Config) {
+    let names = config.edge.names();
+    if names.is_empty() {
+        return Report::note(
+            "edge",
+            "edge.targets is empty: a copy at an edge is shown until its time is over",
+        );
+    }
+    Report::ok("edge", format_args!("purges go to {}", names.join(", ")));
+    if !config.edge.probe.url.is_empty() {
+        Report::ok("edge", format_args!("the probe asks {}", config.edge.probe.url));
+    }
 }
 
 /// Whether the ledger is new: nothing was ever in it.

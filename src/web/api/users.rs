@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     clock,
-    db::erasures::{self, ErasureRow},
+    db::{
+        erasures::{self, ErasureRow},
+        outbox,
+    },
     error::Error,
     id::{ErasureId, UserId},
     identity::Caller,
@@ -30,15 +33,19 @@ struct Receipt {
     originals: i64,
     variants: i64,
     open_uploads: i64,
+    /// Purges that the erasure has written, and those of the user's images that edges are yet to be sent.
     edge_purges: i64,
+    edge_purges_left: i64,
     verified_gone: i64,
     grants_until: Option<String>,
     requested_at: String,
     done_at: Option<String>,
 }
 
-fn receipt(row: ErasureRow) -> Receipt {
-    Receipt {
+async fn receipt(cx: &Context<'_>, row: ErasureRow) -> Result<Receipt, Error> {
+    let edge_purges_left =
+        if row.done { 0 } else { outbox::left_of_user(&mut cx.app.db.read().await?, &row.user).await? };
+    Ok(Receipt {
         id: row.id,
         user: row.user,
         state: if row.done { "done" } else { "running" },
@@ -46,11 +53,12 @@ fn receipt(row: ErasureRow) -> Receipt {
         variants: row.variants,
         open_uploads: row.open_uploads,
         edge_purges: row.edge_purges,
+        edge_purges_left,
         verified_gone: row.verified_gone,
         grants_until: row.grants_until_micros.map(clock::rfc3339),
         requested_at: clock::rfc3339(row.requested_micros),
         done_at: row.done_micros.map(clock::rfc3339),
-    }
+    })
 }
 
 /// `DELETE /v1/users/{user}`: nobody sees anything of him from the answer on; the rest is a job.
@@ -86,7 +94,7 @@ pub(in crate::web) async fn erase(cx: &Context<'_>, user: &str) -> Answer {
             }
         });
     }
-    let mut response = json(StatusCode::ACCEPTED, &receipt(row))?;
+    let mut response = json(StatusCode::ACCEPTED, &receipt(cx, row).await?)?;
     headers::insert(response.headers_mut(), header::LOCATION, &format!("/v1/erasures/{id}"));
     Ok(response)
 }
@@ -103,8 +111,10 @@ pub(in crate::web) async fn show(cx: &Context<'_>, id: &str) -> Answer {
         (Caller::Anonymous, _) => {
             Err(Error::unauthenticated("Sign in: send Authorization: Bearer <token or service key>."))
         }
-        (Caller::Service, Some(row)) => json(StatusCode::OK, &receipt(row)),
-        (Caller::User { id, .. }, Some(row)) if row.user == id => json(StatusCode::OK, &receipt(row)),
+        (Caller::Service, Some(row)) => json(StatusCode::OK, &receipt(cx, row).await?),
+        (Caller::User { id, .. }, Some(row)) if row.user == id => {
+            json(StatusCode::OK, &receipt(cx, row).await?)
+        }
         // An erased user is told so, as everywhere.
         _ => cx.caller().await.and(Err(Error::not_found())),
     }
