@@ -1,6 +1,9 @@
 //! `pinhole doctor`: passes what is well, finds what is not, and leaves nothing behind.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
@@ -8,7 +11,7 @@ use crate::{
     nginx::{Nginx, target},
     serve::{expect_failure, text},
     stand_in::{Answers, Edge},
-    support::{Bucket, NEVER_THERE, TestApp, jpeg, serve_command},
+    support::{Bucket, NEVER_THERE, PATIENCE, TestApp, jpeg, serve_command},
 };
 
 const PUBLIC_URL: &str = "PINHOLE_SERVER__PUBLIC_URL";
@@ -279,4 +282,24 @@ async fn an_edge_that_verifies_nothing_and_forgets_nothing_is_found_out() {
     careless.answers(Answers::With(403, ""));
     let seen = doctor(&app.data(), &env, &["--only", "edge"]).await;
     seen.expect_fail("edge.shown", "links.keys");
+}
+
+#[tokio::test]
+async fn who_is_stopped_clears_away_what_he_wrote() {
+    let app = TestApp::serve();
+    let mute = Edge::answering(Answers::Never).await;
+    let env = [("PINHOLE_BUCKET__PUBLIC_ENDPOINT", mute.url.as_str())];
+    let mut command = command(&app.data(), &env, &["--only", "bucket"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    // One object for everybody's own tries to read it, and one for a grant to be tried on.
+    while keys(&app).await.len() < 2 {
+        assert!(began.elapsed() < PATIENCE, "nothing was written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+    expect_failure(&output, 1, "it was stopped");
+    assert!(keys(&app).await.is_empty());
 }
