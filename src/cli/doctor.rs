@@ -18,6 +18,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{
+    FutureExt as _,
+    future::{LocalBoxFuture, join_all},
+};
+
 use self::{
     finding::{Finding, Report, Text},
     tools::{Asker, Litter, PATIENCE, within},
@@ -33,7 +38,7 @@ use crate::{
 
 /// How many connections to one host are kept.
 const IDLE_PER_HOST: usize = 4;
-/// How long the whole may take, before what is there is cleared away and the rest given up.
+/// How long the whole may take beside purges, before it is given up and what was written is cleared away.
 const ALL_PATIENCE: Duration = Duration::from_mins(3);
 
 /// Tries the live bucket, database, server and edge, and says what to mend.
@@ -121,7 +126,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             litter: Litter::default(),
             config,
         };
-        doctor.see().await
+        doctor.see().boxed_local().await
     })
 }
 
@@ -129,10 +134,13 @@ impl Doctor<'_> {
     /// Tries everything, clears away, and tells.
     async fn see(&self) -> Result<(), Failure> {
         let stop = serving::stop_signal()?;
+        // A purge, and what comes of it, take as long as the settings say.
+        let purging = Duration::from_secs(self.config.edge.timeout_secs.saturating_mul(2));
+        let patience = ALL_PATIENCE.saturating_add(purging);
         let seen = tokio::select! {
             found = self.all() => Ok(found),
             () = stop => Err("it was stopped"),
-            () = tokio::time::sleep(ALL_PATIENCE) => Err("it took too long; try one area after the other with --only"),
+            () = tokio::time::sleep(patience) => Err("it took too long; try one area after the other with --only"),
         };
         // Whatever came of it.
         let cleared = self.litter.clear(&self.store).await;
@@ -161,30 +169,21 @@ impl Doctor<'_> {
 
     /// Each area by itself: none waits for another, or stops it.
     async fn all(&self) -> Vec<Finding> {
-        let wants = |area| self.args.only.is_empty() || self.args.only.contains(&area);
-        let database = async {
-            if !wants(Area::Database) {
-                return Vec::new();
-            }
-            within("database", database::check(&self.config, &self.place)).await
-        };
-        let bucket = async { if wants(Area::Bucket) { self.bucket().await } else { Vec::new() } };
-        let server = async {
-            if !wants(Area::Server) {
-                return Vec::new();
-            }
-            within("server", server::check(&self.config, &self.asker)).await
-        };
-        let edge = async {
-            if !wants(Area::Edge) {
-                return Vec::new();
-            }
-            let ring = self.keys.ring();
-            let wanted = edge::Wanted { url: self.args.edge.as_deref(), image: self.args.image, ring: &ring };
-            edge::check(&self.config, &self.place, &self.asker, wanted).await
-        };
-        let (database, bucket, server, edge) = tokio::join!(database, bucket, server, edge);
-        [database, bucket, server, edge].concat()
+        let areas: [(Area, LocalBoxFuture<'_, Vec<Finding>>); 4] = [
+            (Area::Database, within("database", database::check(&self.config, &self.place)).boxed_local()),
+            (Area::Bucket, self.bucket().boxed_local()),
+            (Area::Server, within("server", server::check(&self.config, &self.asker)).boxed_local()),
+            (Area::Edge, self.edge().boxed_local()),
+        ];
+        let only = &self.args.only;
+        let wanted = areas.into_iter().filter(|(area, _)| only.is_empty() || only.contains(area));
+        join_all(wanted.map(|(_, found)| found)).await.concat()
+    }
+
+    async fn edge(&self) -> Vec<Finding> {
+        let ring = self.keys.ring();
+        let wanted = edge::Wanted { url: self.args.edge.as_deref(), image: self.args.image, ring: &ring };
+        edge::check(&self.config, &self.place, &self.asker, wanted).await
     }
 
     async fn bucket(&self) -> Vec<Finding> {

@@ -23,14 +23,11 @@ const CLOCK: &str = "database.clock";
 const LISTEN: &str = "database.listen";
 
 pub(super) async fn check(config: &Config, place: &Place) -> Vec<Finding> {
-    let opened = match require_there(place) {
-        Ok(()) => look_at(place).await,
-        Err(_) => {
-            let mend = "start pinhole serve once, which makes it, or mend database.url";
-            return vec![Finding::fail(REACHED, format_args!("{place}: there is no such file"), mend)];
-        }
-    };
-    let db = match opened {
+    if require_there(place).is_err() {
+        let mend = "start pinhole serve once, which makes it, or mend database.url";
+        return vec![Finding::fail(REACHED, format_args!("{place}: there is no such file"), mend)];
+    }
+    let db = match look_at(place).await {
         Ok(db) => db,
         Err(failure) => return vec![Finding::failure(REACHED, &failure.message)],
     };
