@@ -88,11 +88,17 @@ async fn what_is_well_passes_and_nothing_is_left() {
     let before = keys(&app).await;
     let mut env = vec![(PUBLIC_URL, app.url.as_str())];
     let bucket = app.bucket();
-    // Garage answers preflights of no bucket that one key alone knows by its name.
     let page = bucket.dev.as_ref().map(|dev| dev.url.clone());
     env.extend(page.as_ref().map(|page| ("PINHOLE_BUCKET__CORS_ORIGINS", page.as_str())));
     let seen = doctor(&app.data(), &env, &[]).await;
-    seen.expect_success();
+    if page.is_some() {
+        seen.expect_success();
+        seen.expect("pass", &["bucket.cors", "bucket.cors.foreign"]);
+    } else {
+        // Garage says yes to any preflight for a bucket that one key alone knows by its name, as the tests make it.
+        seen.expect_fail("bucket.cors.foreign", "global alias");
+        assert_eq!(seen.report["failed"], 1, "{:#}", seen.report);
+    }
     seen.expect("pass", &["database.reached", "database.migrations", "database.write"]);
     let on_a_server = app.data().join("database").exists();
     let told = if on_a_server { "pass" } else { "skipped" };
@@ -103,8 +109,7 @@ async fn what_is_well_passes_and_nothing_is_left() {
     );
     seen.expect("pass", &["bucket.post", "bucket.post.oversize", "bucket.post.type", "bucket.post.key"]);
     seen.expect("pass", &["bucket.put", "bucket.put.oversize", "bucket.put.type", "bucket.put.replay"]);
-    seen.expect("pass", &["bucket.versions", "bucket.cors.foreign", "bucket.cleared"]);
-    seen.expect(if page.is_some() { "pass" } else { "skipped" }, &["bucket.cors"]);
+    seen.expect("pass", &["bucket.versions", "bucket.cleared"]);
     seen.expect("pass", &["server.answers", "server.refusals", "server.clock"]);
     seen.expect("skipped", &["edge.hit"]);
     assert_eq!(keys(&app).await, before);
@@ -292,8 +297,7 @@ async fn who_is_stopped_clears_away_what_he_wrote() {
     let mut command = command(&app.data(), &env, &["--only", "bucket"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
-    // One object for everybody's own tries to read it, and one for a grant to be tried on.
-    while keys(&app).await.len() < 2 {
+    while keys(&app).await.is_empty() {
         assert!(began.elapsed() < PATIENCE, "nothing was written");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -121,7 +121,8 @@ async fn foreign(bench: &Bench<'_>) -> Finding {
         Ok(answer) if allows(&answer, &origin) => Finding::fail(
             FOREIGN,
             "a page of any origin may send to the bucket",
-            "name the origins of bucket.cors_origins in the bucket's CORS rules, in place of *",
+            "name the origins of bucket.cors_origins in the bucket's CORS rules, in place of *; on Garage, whose \
+             preflights look at no rules of a bucket that only keys have a name for, give it a global alias",
         ),
         Ok(answer) => {
             Finding::pass(FOREIGN, format_args!("a page of another origin may not: {}", answer.status()))
