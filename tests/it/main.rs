@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod auto;
+mod browser;
 mod check;
 mod clients;
 mod commands;
@@ -27,6 +28,7 @@ mod listener;
 mod masters;
 mod memory;
 mod nginx;
+mod npm;
 mod options;
 mod originals;
 mod pictures;
