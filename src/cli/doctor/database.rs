@@ -113,8 +113,7 @@ async fn clock(db: &Db) -> Finding {
         Err(error) => return Finding::skipped(CLOCK, error),
     };
     let after = clock::now_micros();
-    // Less than what the question itself took is no difference.
-    let off = before.saturating_sub(theirs).max(theirs.saturating_sub(after)).max(0).unsigned_abs();
+    let off = apart_micros(before, theirs, after);
     if off <= MAX_SKEW_MICROS {
         return Finding::pass(CLOCK, "this machine and the database server agree to 1 s");
     }
@@ -123,6 +122,12 @@ async fn clock(db: &Db) -> Finding {
         format_args!("this machine's clock and the database server's are {} s apart", off / 1_000_000),
         "set the clock of whichever is wrong, by NTP: links and deadlines rest on those of all nodes",
     )
+}
+
+/// How far another clock is from ours, that was read between two moments of ours. Less than what the question itself
+/// took is no difference.
+fn apart_micros(before: i64, theirs: i64, after: i64) -> u64 {
+    before.saturating_sub(theirs).max(theirs.saturating_sub(after)).max(0).unsigned_abs()
 }
 
 async fn listen(db: &Db) -> Finding {
@@ -139,5 +144,19 @@ async fn listen(db: &Db) -> Finding {
             "reach PostgreSQL itself, or by a pooler in session mode: other nodes learn of changes a second late",
         ),
         Ok(Err(error)) => Finding::fail(LISTEN, error, "let this role LISTEN and NOTIFY"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_answer_is_no_difference_of_clocks() {
+        for (before, theirs, after, apart) in
+            [(10, 10, 10, 0), (10, 15, 20, 0), (10, 9, 20, 1), (10, 25, 20, 5), (10, 20, 20, 0)]
+        {
+            assert_eq!(apart_micros(before, theirs, after), apart, "{before} {theirs} {after}");
+        }
     }
 }

@@ -85,7 +85,7 @@ impl Bench<'_> {
         };
         let status = answer.status();
         if !status.is_success() {
-            let said = String::from_utf8_lossy(answer.body()).chars().take(300).collect::<String>();
+            let said = said(answer.body());
             return Finding::fail(check, format_args!("{what} is refused: {status} {said}"), endpoint);
         }
         match self.holds(object, BODY).await {
@@ -132,6 +132,17 @@ impl Bench<'_> {
             headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.asker.ask(Method::PUT, url, &headers, bytes).await
     }
+}
+
+/// What a refusal says (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>), without the rest, which
+/// may repeat the request with its token.
+fn said(document: &[u8]) -> String {
+    let text = String::from_utf8_lossy(document);
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split('<').next()?.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    [element("Code"), element("Message")].into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
 fn size() -> u64 {
@@ -230,4 +241,25 @@ async fn replay(
     let what = "a grant that was used, once more and for another object,";
     let wrong = Wrong { check: CHECK, what, answer, object: objects[1], before: Some(BODY) };
     bench.refuses(wrong, was_right_taken).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_refusal_no_more_is_said_than_its_code_and_message() {
+        let document =
+            b"<?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code>\n<Message>It does\n not.\
+                         </Message><CanonicalRequest>X-Amz-Security-Token=hunter2</CanonicalRequest></Error>";
+        assert_eq!(said(document), "SignatureDoesNotMatch: It does not.");
+        assert_eq!(said(b"<html>hunter2</html>"), "");
+    }
+
+    #[test]
+    fn what_is_sent_is_longer_or_other_as_it_says() {
+        assert_eq!(MORE.len(), BODY.len() + 1);
+        assert_eq!(OTHER.len(), BODY.len());
+        assert_ne!(OTHER, BODY);
+    }
 }
