@@ -34,15 +34,15 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn pass(check: &'static str, detail: impl Display) -> Self {
-        Self { check, outcome: Outcome::Pass, detail: detail.to_string(), mend: None }
+        Self { check, outcome: Outcome::Pass, detail: line(detail), mend: None }
     }
 
     pub(super) fn fail(check: &'static str, detail: impl Display, mend: impl Display) -> Self {
-        Self { check, outcome: Outcome::Fail, detail: detail.to_string(), mend: Some(mend.to_string()) }
+        Self { check, outcome: Outcome::Fail, detail: line(detail), mend: Some(line(mend)) }
     }
 
     pub(super) fn skipped(check: &'static str, why: impl Display) -> Self {
-        Self { check, outcome: Outcome::Skipped, detail: why.to_string(), mend: None }
+        Self { check, outcome: Outcome::Skipped, detail: line(why), mend: None }
     }
 
     /// What another command says in one line: what is wrong, and behind its last semicolon the mend.
@@ -54,6 +54,11 @@ impl Finding {
     pub(super) fn has_passed(&self) -> bool {
         self.outcome == Outcome::Pass
     }
+}
+
+/// Others' words may be among it: whatever a terminal would obey is a blank.
+fn line(text: impl Display) -> String {
+    text.to_string().replace(char::is_control, " ")
 }
 
 /// Everything that was found, as JSON.
@@ -120,6 +125,15 @@ pub(super) fn ahead_secs(headers: &HeaderMap, before_micros: i64, after_micros: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_answer_speaks_to_the_terminal() {
+        let said = Finding::fail("a", "it says \u{1b}[2J\r\nok", "mend it");
+        let report = Report::new(vec![said]);
+        let text = Text { report: &report, has_signs: true }.to_string();
+        assert!(text.starts_with("✗ a                    it says  [2J  ok\n"), "{text:?}");
+        assert!(text.ends_with("mend: mend it\n0 passed, 1 failed, 0 skipped\n"), "{text:?}");
+    }
 
     #[test]
     fn a_clock_is_off_by_what_cannot_be_explained_otherwise() {
