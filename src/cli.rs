@@ -1,6 +1,7 @@
 //! The command line: one command a file.
 
 mod dev;
+mod doctor;
 mod edge;
 mod key;
 mod migrate;
@@ -35,6 +36,7 @@ enum Command {
     Serve(serve::Args),
     Migrate(migrate::Args),
     Sweep(sweep::Args),
+    Doctor(doctor::Args),
     Sign(sign::SignArgs),
     Verify(sign::VerifyArgs),
     Token(token::Args),
@@ -70,6 +72,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&args),
             Command::Migrate(args) => migrate::run(&args),
             Command::Sweep(args) => sweep::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Sign(args) => sign::sign(&args),
             Command::Verify(args) => sign::verify(&args),
             Command::Token(args) => token::run(&args),

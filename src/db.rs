@@ -8,6 +8,7 @@ mod query;
 
 pub mod blobs;
 pub mod changes;
+pub mod checkup;
 pub mod chunks;
 pub mod erasures;
 pub mod facts;

@@ -88,6 +88,8 @@
 //! * Every row's object exists, but for masters and variants: they can be made again, so an absent one is no
 //!   loss. Which master a variant is made of is said by the ledger's row and the options, never by what lies
 //!   in the bucket: else one URL would mean other bytes before and after.
+//! * What `pinhole doctor` tries the bucket with has no row: it lies under `incoming/`, is removed by the doctor itself
+//!   even when he is stopped, and after a crash by `pinhole sweep`, as what nobody knows (`cli/doctor/tools.rs`).
 //! * A variant that is being written keeps its blob by its own row, and not by a lease on the blob as masters
 //!   do: the row says when the write is done, so that a deletion right after a view waits for that moment and
 //!   not for the longest that a write may take (`db/variants.rs`).

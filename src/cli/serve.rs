@@ -111,7 +111,7 @@ async fn has_service_key(db: &Db) -> Result<bool, Failure> {
 }
 
 /// Refuses what is good enough to try things on, and not for production.
-fn require_production(config: &Config) -> Result<(), Failure> {
+pub(super) fn require_production(config: &Config) -> Result<(), Failure> {
     let server = &config.server;
     // Of several processes or machines, only the operator knows which one users see.
     let is_alone = server.role == Role::All && server.listen.ip().is_loopback();
@@ -190,17 +190,21 @@ fn not_its_bucket(place: &Place, settings: &Settings) -> String {
 
 /// What is wrong with the bucket, and what to change.
 pub(super) fn bucket_failure(settings: &Settings, error: &StoreError) -> Failure {
-    let mend = match error {
+    Failure::failed(format!("{}: {error}; {}", bucket_name(settings), bucket_mend(error)))
+}
+
+/// What to change where the bucket answers so.
+pub(super) fn bucket_mend(error: &StoreError) -> &'static str {
+    match error {
         StoreError::NoBucket => "create it, which pinhole never does, or mend bucket.name",
         StoreError::Region => "mend bucket.region",
         StoreError::Denied(_) => "mend the keys, the bucket's policy, bucket.region or this machine's clock",
         StoreError::Credentials(_) => "set bucket.access_key_id, or what the AWS SDK looks for",
         _ => "mend bucket.endpoint, or start the server there",
-    };
-    Failure::failed(format!("{}: {error}; {mend}", bucket_name(settings)))
+    }
 }
 
-fn bucket_name(settings: &Settings) -> String {
+pub(super) fn bucket_name(settings: &Settings) -> String {
     let endpoint = settings.endpoint.as_deref().unwrap_or("Amazon S3");
     format!("bucket {} at {endpoint} ({})", settings.bucket, settings.region)
 }
@@ -225,7 +229,7 @@ async fn warn_of_missing_cors(store: &Store, origins: &[String]) {
 }
 
 /// What to say of a bucket that keeps what was deleted.
-const VERSIONS: &str = "versions keep what was deleted: suspend versioning, or expire noncurrent versions by a \
+pub(super) const VERSIONS: &str = "versions keep what was deleted: suspend versioning, or expire noncurrent versions by a \
     lifecycle rule";
 
 async fn warn_of_versions(store: &Store) {
@@ -238,7 +242,7 @@ async fn warn_of_versions(store: &Store) {
 
 /// The endpoint that uploads are granted for, if pages are to upload and none will get there: from a page
 /// that came by https, browsers send nothing to plain http, and loopback is the viewer's own machine.
-fn closed_endpoint<'a>(config: &Config, settings: &'a Settings) -> Option<&'a str> {
+pub(super) fn closed_endpoint<'a>(config: &Config, settings: &'a Settings) -> Option<&'a str> {
     let endpoint = settings.public_endpoint.as_deref().or(settings.endpoint.as_deref())?;
     let is_needed =
         !config.bucket.cors_origins.is_empty() && config.server.public_url.starts_with("https://");
@@ -246,7 +250,7 @@ fn closed_endpoint<'a>(config: &Config, settings: &'a Settings) -> Option<&'a st
     (is_needed && is_closed).then_some(endpoint)
 }
 
-fn no_page_reaches(endpoint: &str) -> String {
+pub(super) fn no_page_reaches(endpoint: &str) -> String {
     format!(
         "no page can upload to {endpoint}: name the bucket's https:// address, as browsers reach it, in \
          bucket.public_endpoint"

@@ -6,6 +6,7 @@ use std::{
 };
 
 use aws_sdk_s3::{
+    Client,
     config::Credentials as Signing,
     presigning::{PresignedRequest, PresigningConfig},
 };
@@ -59,7 +60,7 @@ impl Store {
         now_micros: i64,
     ) -> Result<PostGrant, StoreError> {
         check_grantable(object)?;
-        let url = self.form_url.get_or_try_init(|| self.find_form_url()).await?.clone();
+        let url = self.form_url.get_or_try_init(|| self.url(&self.public)).await?.clone();
         let credentials = self.settings.credentials.current(now_micros).await?;
         let expires_in = within(expires_in, &credentials, now_micros)?;
         let signer = Signer {
@@ -120,12 +121,16 @@ impl Store {
         })
     }
 
-    /// Where forms go: the bucket's own URL. The SDK knows it (path or host
-    /// style, a region's partition, names that fit no host), so it is cut out of
-    /// a URL that the SDK made.
-    async fn find_form_url(&self) -> Result<String, StoreError> {
+    /// The bucket's own URL, as pinhole reaches it and as clients do, without a trailing slash. Nothing is sent.
+    pub async fn urls(&self) -> Result<[String; 2], StoreError> {
+        Ok([self.url(&self.client).await?, self.url(&self.public).await?])
+    }
+
+    /// The bucket's own URL, where forms go. The SDK knows it (path or host style, a region's partition, names
+    /// that fit no host), so it is cut out of a URL that the SDK made.
+    async fn url(&self, client: &Client) -> Result<String, StoreError> {
         const KEY: &str = "/k";
-        let request = self.public.head_object().bucket(&self.settings.bucket).key(&KEY[1..]);
+        let request = client.head_object().bucket(&self.settings.bucket).key(&KEY[1..]);
         let signed = request.presigned(lifetime(Duration::from_secs(1), 0)?).await;
         let signed = signed.map_err(|e| StoreError::from_sdk(&e, KEY))?;
         let url = signed.uri().split_once('?').and_then(|(url, _)| url.strip_suffix(KEY));

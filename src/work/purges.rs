@@ -7,13 +7,9 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use tokio::{
-    sync::{OnceCell, watch},
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::watch, task::JoinSet};
 
-use super::Probe;
+use super::{Courier, Probe};
 use crate::{
     clock,
     config::Config,
@@ -23,8 +19,8 @@ use crate::{
     },
     fetch::Fetcher,
     metrics::{self, Told},
-    purge::{MAX_ANSWER_BYTES, Target, Verdict, pause},
-    rights, store,
+    purge::{Target, Verdict, pause},
+    rights,
 };
 
 /// How much longer a claim lasts than the request that it is for: enough to note what came of it.
@@ -53,12 +49,10 @@ pub fn again_after(config: &Config) -> Duration {
 pub struct Purger {
     db: Db,
     targets: Vec<Target>,
-    fetcher: Fetcher,
+    courier: Courier,
     probe: Option<Probe>,
     metrics: metrics::Edge,
     bounds: Bounds,
-    /// What the AWS SDK's chain finds, once somebody needs it.
-    chain: OnceCell<store::Credentials>,
 }
 
 #[derive(Debug)]
@@ -94,7 +88,7 @@ impl Purger {
         Self {
             db,
             targets: Target::all(edge),
-            fetcher,
+            courier: Courier::new(fetcher),
             probe,
             metrics,
             bounds: Bounds {
@@ -105,7 +99,6 @@ impl Purger {
                 give_up_secs: edge.give_up_secs,
                 again_after: again_after(config),
             },
-            chain: OnceCell::new(),
         }
     }
 
@@ -186,8 +179,9 @@ impl Purger {
         }
         let requests: Vec<Vec<PurgeRow>> =
             claimed.chunks(target.images_per_request()).map(<[PurgeRow]>::to_vec).collect();
+        let patience = Duration::from_secs(self.bounds.timeout_secs);
         let sending = stream::iter(requests).map(|purges| async move {
-            let verdict = self.send(target, &purges).await;
+            let verdict = self.courier.send(target, &purges, patience).await;
             (purges, verdict)
         });
         let sent: Vec<_> = sending.buffer_unordered(self.bounds.at_once).collect().await;
@@ -212,44 +206,6 @@ impl Purger {
         let claimed = outbox::claim(&mut tx, &target.name, now_micros, until_micros, limit).await?;
         tx.commit().await?;
         Ok(claimed)
-    }
-
-    async fn send(&self, target: &Target, purges: &[PurgeRow]) -> Verdict {
-        let patience = Duration::from_secs(self.bounds.timeout_secs);
-        let begun = Instant::now();
-        let credentials = match target.aws_keys() {
-            None => None,
-            Some(keys) => match tokio::time::timeout(patience, self.credentials(keys)).await {
-                Ok(Ok(found)) => Some(found),
-                Ok(Err(error)) => return Verdict::Failed(error, None),
-                Err(_) => return Verdict::Failed("no credentials were found in time".to_owned(), None),
-            },
-        };
-        let request = match target.request(purges, clock::now_micros(), credentials) {
-            Ok(request) => request,
-            Err(error) => return Verdict::Failed(error.to_string(), None),
-        };
-        let left = patience.saturating_sub(begun.elapsed());
-        match self.fetcher.send(request, MAX_ANSWER_BYTES, left).await {
-            Ok(answer) => target.judge(&answer),
-            Err(error) => Verdict::Failed(error.to_string(), None),
-        }
-    }
-
-    /// The keys of the settings, or what the SDK's chain finds.
-    async fn credentials(
-        &self,
-        keys: &crate::config::edge::Cloudfront,
-    ) -> Result<aws_credential_types::Credentials, String> {
-        if !keys.access_key_id.is_empty() {
-            let token = Some(keys.session_token.expose().to_owned()).filter(|token| !token.is_empty());
-            let (id, secret) = (&keys.access_key_id, keys.secret_access_key.expose());
-            return Ok(aws_credential_types::Credentials::new(id, secret, token, None, "pinhole settings"));
-        }
-        let none = || "the AWS SDK found no credentials: set access_key_id and secret_access_key".to_owned();
-        let load = || async { store::Credentials::chain().await.ok_or_else(none) };
-        let chain = self.chain.get_or_try_init(load).await?;
-        chain.current(clock::now_micros()).await.map_err(|error| error.to_string())
     }
 
     /// Notes what came of all that was sent.

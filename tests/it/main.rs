@@ -12,6 +12,7 @@ mod commands;
 mod credentials;
 mod delivery;
 mod dev;
+mod doctor;
 mod durability;
 mod edge;
 mod edge_nginx;

@@ -249,6 +249,15 @@ impl TestApp {
         Self::serve_with(&[])
     }
 
+    /// Starts `pinhole serve` on the servers that `tests/with-garage` and `tests/with-postgres` started, or else as
+    /// [`Self::serve`] does.
+    pub fn serve_anywhere() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        on_postgres(data.path());
+        let bucket = Bucket::external().unwrap_or_else(Bucket::of_dev);
+        Self::serve_on(data, &bucket, &[])
+    }
+
     /// The same, with settings from the environment.
     pub fn serve_with(env: &[(&str, &str)]) -> Self {
         Self::serve_on(tempfile::tempdir().unwrap(), &Bucket::of_dev(), env)
