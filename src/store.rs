@@ -74,6 +74,11 @@ impl Store {
         }
     }
 
+    /// The URL of the endpoint that clients send to; `None` where it is Amazon's own.
+    pub fn client_endpoint(&self) -> Option<&str> {
+        self.settings.public_endpoint.as_deref().or(self.settings.endpoint.as_deref())
+    }
+
     /// What it was asked.
     pub fn calls(&self) -> &Calls {
         &self.calls

@@ -238,7 +238,7 @@ async fn answer(app: &App, peer: IpAddr, parts: &Parts, route: Route<'_>, body: 
         wait: Wait::May,
         now_micros: clock::now_micros(),
     };
-    if idempotency::is_asked_for(cx.method, cx.headers) && route != Route::DemoSession {
+    if idempotency::is_asked_for(cx.method, cx.headers) && route != Route::DemoSignIn {
         idempotency::once(&cx, route, body).await
     } else {
         run(&cx, route, Sent::Coming(body)).await
@@ -289,9 +289,10 @@ async fn run(cx: &Context<'_>, route: Route<'_>, body: Sent<'_>) -> Answer {
         Route::EraseUser(user) => api::users::erase(cx, user).await,
         Route::GetErasure(id) => api::users::show(cx, id).await,
 
-        Route::DemoPage => Ok(demo::page()),
-        Route::DemoPhoto => demo::photo(),
-        Route::DemoSession => demo::session(cx, body).await,
+        Route::DemoPage => Ok(demo::page(cx)),
+        Route::DemoFile(name) => demo::file(name),
+        Route::DemoSignIn => demo::sign_in(cx, body).await,
+        Route::DemoSignOut => Ok(demo::sign_out()),
     }
 }
 

@@ -73,7 +73,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let (store, s3_url) = (bucket.store.clone(), bucket.url.clone());
     store.ensure_bucket().await.map_err(Failure::failed)?;
     // A page of the API's origin may send uploads straight to the bucket, which has another.
-    store.put_cors(&[&config.server.public_url]).await.map_err(Failure::failed)?;
+    store.put_cors(&page_origins(&config.server.public_url)).await.map_err(Failure::failed)?;
     let _lock = ServerLock::take(&data.database()).map_err(Failure::failed)?;
     let db = Db::open_sqlite(&data.database()).await.map_err(Failure::failed)?;
     db.migrate().await.map_err(Failure::failed)?;
@@ -104,6 +104,12 @@ fn config(main: &TcpListener, secrets: &data::Secrets) -> Result<Config, Failure
     }
     config.auth.service_key_hashes.push(identity::service_key_hash(demo::SERVICE_KEY));
     Ok(config)
+}
+
+/// Where the demo page may have been opened: by address, or as `localhost`.
+fn page_origins(public_url: &str) -> Vec<String> {
+    let by_name = public_url.rsplit_once(':').map(|(_, port)| format!("http://localhost:{port}"));
+    [public_url.to_owned()].into_iter().chain(by_name).collect()
 }
 
 async fn make_demo_users(db: &Db) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! What only `pinhole dev` has: a page to try things on, a picture to upload, demo users without
 //! passwords. It answers on loopback alone, and only for loopback hosts.
 
+mod photo;
+
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -32,20 +34,71 @@ pub(super) fn require_loopback_host(headers: &HeaderMap) -> Result<(), Error> {
     if is_loopback && hosts.next().is_none() { Ok(()) } else { Err(Error::misdirected()) }
 }
 
+/// The page's files, by their names under `/demo/`. They come with the program, so that the page works without a
+/// network.
+const FILES: &[(&str, &str, &[u8])] = &[
+    ("style.css", CSS, include_bytes!("demo/style.css")),
+    ("icon.svg", SVG, include_bytes!("demo/icon.svg")),
+    ("app.js", JS, include_bytes!("demo/app.js")),
+    ("dom.js", JS, include_bytes!("demo/dom.js")),
+    ("gallery.js", JS, include_bytes!("demo/gallery.js")),
+    ("inspector.js", JS, include_bytes!("demo/inspector.js")),
+    ("limit.js", JS, include_bytes!("demo/limit.js")),
+    ("link.js", JS, include_bytes!("demo/link.js")),
+    ("log.js", JS, include_bytes!("demo/log.js")),
+    ("options.js", JS, include_bytes!("demo/options.js")),
+    ("people.js", JS, include_bytes!("demo/people.js")),
+    ("picture.js", JS, include_bytes!("demo/picture.js")),
+    ("pinhole.js", JS, include_bytes!("page/pinhole.js")),
+    ("post.js", JS, include_bytes!("demo/post.js")),
+    ("session.js", JS, include_bytes!("demo/session.js")),
+    ("shown.js", JS, include_bytes!("demo/shown.js")),
+    ("thumbhash.js", JS, include_bytes!("demo/thumbhash.js")),
+    ("tile.js", JS, include_bytes!("demo/tile.js")),
+    ("upload.js", JS, include_bytes!("demo/upload.js")),
+    ("ways.js", JS, include_bytes!("demo/ways.js")),
+    ("wire.js", JS, include_bytes!("demo/wire.js")),
+];
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
 /// `GET /`
-pub(super) fn page() -> Response<Body> {
-    let mut response = Response::new(full(Bytes::from_static(include_bytes!("demo/page.html"))));
+pub(super) fn page(cx: &Context<'_>) -> Response<Body> {
+    let page = Bytes::from_static(include_bytes!("demo/page.html"));
+    let mut response = file_response("text/html; charset=utf-8", page);
+    // Nothing but the page's own files and blobs, and of other origins the bucket alone, where uploads go.
+    // Links are to the public URL, though the page may have been opened as `localhost`.
+    let links = &cx.app.config.server.public_url;
+    let bucket = cx.app.store.client_endpoint().unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {links} blob:; \
+         connect-src 'self' {bucket}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    );
+    headers::insert(response.headers_mut(), header::CONTENT_SECURITY_POLICY, &policy);
+    response
+}
+
+/// `GET /demo/{name}`
+pub(super) fn file(name: &str) -> Answer {
+    static PHOTO: LazyLock<Option<Bytes>> = LazyLock::new(|| photo::draw().map(Bytes::from));
+    if name == "photo.jpg" {
+        let photo = PHOTO.clone().ok_or_else(|| Error::internal(&"the demo picture cannot be drawn"))?;
+        return Ok(file_response("image/jpeg", photo));
+    }
+    let (_, content_type, bytes) =
+        FILES.iter().find(|(known, ..)| *known == name).ok_or_else(Error::not_found)?;
+    Ok(file_response(content_type, Bytes::from_static(bytes)))
+}
+
+fn file_response(content_type: &'static str, bytes: Bytes) -> Response<Body> {
+    let mut response = Response::new(full(bytes));
     let out = response.headers_mut();
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Whoever works on the page sees what he has just built.
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     out.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    out.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-             img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
-    );
+    out.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
@@ -62,82 +115,28 @@ struct Session {
 }
 
 /// `POST /dev/session`
-pub(super) async fn session(cx: &Context<'_>, body: Sent<'_>) -> Answer {
+pub(super) async fn sign_in(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     let SignIn { user } = cx.json(body).await?;
     let user = UserId::parse(&user)
         .filter(|user| USERS.contains(&user.as_str()))
         .ok_or_else(|| Error::invalid_field("user", format_args!("must be one of {}", USERS.join(", "))))?;
     let token = cx.app.identity.issue(&user, SESSION_SECS, cx.now_micros).map_err(|e| Error::internal(&e))?;
-    let cookie =
-        format!("{}={token}; Path=/; Max-Age={SESSION_SECS}; HttpOnly; SameSite=Lax", identity::COOKIE);
+    let cookie = cookie(&token, SESSION_SECS);
     let mut response = api::json(StatusCode::OK, &Session { user, token })?;
     headers::insert(response.headers_mut(), header::SET_COOKIE, &cookie);
     Ok(response)
 }
 
-/// `GET /demo/photo.jpg`: something to upload, with a place and a camera in its metadata, as a phone
-/// would write them.
-pub(super) fn photo() -> Answer {
-    static PHOTO: LazyLock<Option<Bytes>> = LazyLock::new(|| draw_photo().map(Bytes::from));
-    let photo = PHOTO.clone().ok_or_else(|| Error::internal(&"the demo picture cannot be drawn"))?;
-    let mut response = Response::new(full(photo));
-    let out = response.headers_mut();
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
-    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+/// `DELETE /dev/session`: the browser is nobody's again.
+pub(super) fn sign_out() -> Response<Body> {
+    let mut response = api::no_content();
+    headers::insert(response.headers_mut(), header::SET_COOKIE, &cookie("", 0));
+    response
 }
 
-const PHOTO_WIDTH: u16 = 1600;
-const PHOTO_HEIGHT: u16 = 1200;
-
-/// An evening over hills.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "colours are clamped to 0–255")]
-fn draw_photo() -> Option<Vec<u8>> {
-    let (width, height) = (f32::from(PHOTO_WIDTH), f32::from(PHOTO_HEIGHT));
-    let mix =
-        |a: [f32; 3], b: [f32; 3], t: f32| std::array::from_fn(|i| a[i] + (b[i] - a[i]) * t.clamp(0.0, 1.0));
-    let mut pixels = Vec::with_capacity(usize::from(PHOTO_WIDTH) * usize::from(PHOTO_HEIGHT) * 3);
-    for y in 0..PHOTO_HEIGHT {
-        for x in 0..PHOTO_WIDTH {
-            let (x, y) = (f32::from(x) / width, f32::from(y) / height);
-            let sun = ((x - 0.68).powi(2) * 1.78 + (y - 0.46).powi(2)).sqrt();
-            let mut colour: [f32; 3] = mix([52.0, 72.0, 130.0], [255.0, 178.0, 110.0], y / 0.62);
-            colour = mix([255.0, 244.0, 214.0], colour, (sun - 0.045) / 0.22 + 0.35);
-            if sun < 0.045 {
-                colour = [255.0, 250.0, 232.0];
-            }
-            for hill in 0_u8..4 {
-                let h = f32::from(hill);
-                let ridge = 0.56
-                    + h * 0.1
-                    + 0.035 * (x * (5.0 + h * 2.3) + h * 1.9).sin()
-                    + 0.016 * (x * (17.0 - h * 2.0) + h * 4.1).sin();
-                if y > ridge {
-                    colour = mix([150.0, 104.0, 110.0], [20.0, 34.0, 40.0], (h + (y - ridge) * 1.5) / 3.2);
-                }
-            }
-            pixels.extend(colour.map(|c| c.clamp(0.0, 255.0) as u8));
-        }
-    }
-    let mut jpeg = Vec::new();
-    let mut encoder = jpeg_encoder::Encoder::new(&mut jpeg, 90);
-    encoder.add_app_segment(1, EXIF.to_vec()).ok()?;
-    encoder.encode(&pixels, PHOTO_WIDTH, PHOTO_HEIGHT, jpeg_encoder::ColorType::Rgb).ok()?;
-    Some(jpeg)
+fn cookie(token: &str, max_age_secs: u64) -> String {
+    format!("{}={token}; Path=/; Max-Age={max_age_secs}; HttpOnly; SameSite=Lax", identity::COOKIE)
 }
-
-/// EXIF (CIPA DC-008) with a camera's name and a place: 59°54′36″ N.
-const EXIF: &[u8] = b"Exif\0\0II*\0\x08\0\0\0\
-    \x02\0\
-    \x10\x01\x02\0\x0f\0\0\0\x26\0\0\0\
-    \x25\x88\x04\0\x01\0\0\0\x36\0\0\0\
-    \0\0\0\0\
-    Pinhole Camera\0\0\
-    \x02\0\
-    \x01\0\x02\0\x02\0\0\0N\0\0\0\
-    \x02\0\x05\0\x03\0\0\0\x54\0\0\0\
-    \0\0\0\0\
-    \x3b\0\0\0\x01\0\0\0\x36\0\0\0\x01\0\0\0\x24\0\0\0\x01\0\0\0";
 
 #[cfg(test)]
 mod tests {

@@ -48,8 +48,9 @@ pub(super) enum Route<'p> {
     GetErasure(&'p str),
 
     DemoPage,
-    DemoPhoto,
-    DemoSession,
+    DemoFile(&'p str),
+    DemoSignIn,
+    DemoSignOut,
 }
 
 /// No route has more segments; what comes after stays in the last one and matches nothing.
@@ -81,8 +82,12 @@ pub(super) fn find<'p>(method: &Method, path: &'p str, role: Role, dev: bool) ->
         ["authz"] if role.delivers() => (only("GET", method, Route::Authorize), "GET, HEAD"),
         ["v1", rest @ ..] if role.controls() => api(method, rest)?,
         [""] if dev => (only("GET", method, Route::DemoPage), "GET, HEAD"),
-        ["demo", "photo.jpg"] if dev => (only("GET", method, Route::DemoPhoto), "GET, HEAD"),
-        ["dev", "session"] if dev => (only("POST", method, Route::DemoSession), "POST"),
+        ["demo", name] if dev => (only("GET", method, Route::DemoFile(name)), "GET, HEAD"),
+        ["dev", "session"] if dev => match method {
+            "POST" => (Some(Route::DemoSignIn), ""),
+            "DELETE" => (Some(Route::DemoSignOut), ""),
+            _ => (None, "POST, DELETE"),
+        },
         _ => return Err(Error::not_found()),
     };
     found.ok_or_else(|| Error::method_not_allowed(allow))
@@ -192,7 +197,7 @@ impl Route<'_> {
             Self::CreateLinks => "create_links",
             Self::EraseUser(_) => "erase_user",
             Self::GetErasure(_) => "get_erasure",
-            Self::DemoPage | Self::DemoPhoto | Self::DemoSession => "demo",
+            Self::DemoPage | Self::DemoFile(_) | Self::DemoSignIn | Self::DemoSignOut => "demo",
         }
     }
 
@@ -211,7 +216,7 @@ impl Route<'_> {
             | Self::GetProfileOf(_)
             | Self::GetErasure(_)
             | Self::DemoPage
-            | Self::DemoPhoto => Scope::Read,
+            | Self::DemoFile(_) => Scope::Read,
             Self::CreateImage
             | Self::DeleteImage(_)
             | Self::RevokeImage(_)
@@ -233,7 +238,8 @@ impl Route<'_> {
             | Self::Unfollow(_)
             | Self::RemoveFollower(_)
             | Self::EraseUser(_)
-            | Self::DemoSession => Scope::Write,
+            | Self::DemoSignIn
+            | Self::DemoSignOut => Scope::Write,
         }
     }
 }
@@ -274,7 +280,7 @@ mod tests {
     ];
     /// The same of the demo.
     const DEMO: &[(&str, &str)] =
-        &[("/", "GET HEAD"), ("/demo/photo.jpg", "GET HEAD"), ("/dev/session", "POST")];
+        &[("/", "GET HEAD"), ("/demo/photo.jpg", "GET HEAD"), ("/dev/session", "POST DELETE")];
 
     #[test]
     fn every_path_has_its_methods() {
@@ -340,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_demo_is_there_in_dev_alone() {
-        for path in ["/", "/demo/photo.jpg", "/dev/session"] {
+        for path in ["/", "/demo/photo.jpg", "/demo/app.js", "/dev/session"] {
             assert!(
                 find(&Method::GET, path, Role::All, false).is_err_and(|e| e.into_response().status() == 404),
                 "{path}"

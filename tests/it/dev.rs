@@ -158,3 +158,98 @@ async fn it_finishes_what_is_under_way_before_it_stops() {
     assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
     assert_eq!(app.wait(), Some(0));
 }
+
+#[tokio::test]
+async fn the_page_comes_with_its_files_under_a_strict_policy() {
+    let app = TestApp::dev();
+    let page = app.get("/").send().await.expect(200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let policy = page.header("content-security-policy");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
+    assert!(policy.contains(&format!("connect-src 'self' {};", app.s3_url)), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    let html = page.text();
+    assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains(" onclick="), "inline");
+
+    // Whatever is named is there, and what is named by that, with the type that browsers insist on.
+    let mut named = vec![html];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(text) = named.pop() {
+        let by_path = text.split("\"/demo/").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+        let by_import =
+            text.split("from './").skip(1).map(|rest| rest.split('\'').next().unwrap().to_owned());
+        for name in by_path.chain(by_import) {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let path = format!("/demo/{name}");
+            let file = app.get(&path).send().await.expect(200);
+            let expected = match name.rsplit('.').next().unwrap() {
+                "js" => "text/javascript; charset=utf-8",
+                "css" => "text/css; charset=utf-8",
+                "svg" => "image/svg+xml",
+                other => panic!("{other}: {path}"),
+            };
+            assert_eq!(file.header("content-type"), expected, "{path}");
+            assert_eq!(file.header("x-content-type-options"), "nosniff", "{path}");
+            let head = app.request("HEAD", &path).send().await.expect(200);
+            assert_eq!(head.header("content-length"), file.body.len().to_string(), "{path}");
+            assert!(head.body.is_empty());
+            if name != "pinhole.js" {
+                named.push(file.text());
+            }
+        }
+    }
+    for name in ["app.js", "style.css", "pinhole.js", "wire.js"] {
+        assert!(seen.contains(name), "{name} of {seen:?}");
+    }
+    for path in ["/demo/", "/demo/nothing.js", "/demo/../demo.rs", "/demo/app.js/"] {
+        app.get(path).send().await.expect_problem(404, "not_found");
+    }
+    app.post("/demo/app.js").send().await.expect_problem(405, "method_not_allowed");
+    app.get("/demo/app.js").header("host", "evil.example").send().await.expect_problem(421, "misdirected");
+}
+
+#[tokio::test]
+async fn the_page_is_not_there_in_production() {
+    let app = TestApp::serve();
+    for path in ["/", "/demo/app.js", "/demo/style.css", "/demo/photo.jpg"] {
+        app.get(path).send().await.expect_problem(404, "not_found");
+    }
+    for method in ["POST", "DELETE"] {
+        app.request(method, "/dev/session").send().await.expect_problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn signing_out_takes_the_cookie_away() {
+    let app = TestApp::dev();
+    let signed_in =
+        app.post("/dev/session").json(&serde_json::json!({"user": "bob"})).send().await.expect(200);
+    let cookie = signed_in.header("set-cookie").to_owned();
+    assert!(cookie.starts_with("pinhole_session=ey") && cookie.contains("; HttpOnly"), "{cookie}");
+    let signed_out = app.request("DELETE", "/dev/session").send().await.expect(204);
+    let cookie = signed_out.header("set-cookie");
+    assert!(cookie.starts_with("pinhole_session=;") && cookie.contains("; Max-Age=0;"), "{cookie}");
+}
+
+#[tokio::test]
+async fn the_bucket_takes_uploads_of_the_page_by_either_name() {
+    let app = TestApp::dev();
+    let port = app.url.rsplit_once(':').unwrap().1;
+    for (origin, allowed) in [
+        (app.url.clone(), true),
+        (format!("http://localhost:{port}"), true),
+        ("http://localhost:1".to_owned(), false),
+        ("https://evil.example".to_owned(), false),
+    ] {
+        let preflight = app
+            .request("OPTIONS", &format!("{}/pinhole", app.s3_url))
+            .header("origin", &origin)
+            .header("access-control-request-method", "POST")
+            .send()
+            .await;
+        let said = preflight.header("access-control-allow-origin");
+        assert_eq!(said, if allowed { &*origin } else { "" }, "{origin}");
+    }
+}

@@ -5,6 +5,7 @@
 mod access;
 mod api;
 mod auto;
+mod browser;
 mod check;
 mod clients;
 mod commands;
@@ -26,6 +27,7 @@ mod listener;
 mod masters;
 mod memory;
 mod nginx;
+mod npm;
 mod options;
 mod originals;
 mod pictures;

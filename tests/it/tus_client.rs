@@ -1,19 +1,21 @@
 //! A stock client of resumable uploads, tus-js-client on Node.js, over a line that is cut.
 
 use std::{
-    path::Path,
-    process::{Command, Output},
+    process::Command,
     sync::{Arc, Mutex},
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use crate::{support::TestApp, tus::noise};
+use crate::{
+    npm::{install, run},
+    support::TestApp,
+    tus::noise,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -75,24 +77,6 @@ async fn carry(client: TcpStream, server: TcpStream, cuts: Arc<Mutex<Vec<usize>>
     }
 }
 
-/// The client's folder, with what it depends on, as its lock file pins it.
-fn install() -> TempDir {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tus");
-    for file in ["package.json", "package-lock.json", "client.mjs"] {
-        std::fs::copy(source.join(file), folder.path().join(file)).unwrap();
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(folder.path());
-    let installed = run(&mut npm);
-    assert!(installed.status.success(), "npm ci: {}", String::from_utf8_lossy(&installed.stderr));
-    folder
-}
-
-fn run(command: &mut Command) -> Output {
-    command.output().expect("Node.js and npm are needed: tests/run installs them")
-}
-
 /// What the client did.
 #[derive(Debug)]
 struct Uploaded {
@@ -119,7 +103,7 @@ async fn a_stock_client_resumes_over_a_line_that_is_cut() {
     let app = TestApp::start();
     let line = Line::to(&app).await;
     let token = app.token("alice").await;
-    let folder = install();
+    let folder = install("tus", &["client.mjs"]);
     let file = folder.path().join("noise.png");
     let upload = async |retries: &str| {
         let mut node = Command::new("node");
