@@ -34,6 +34,7 @@ use crate::{
     issuer::{Issuer, IssuerError},
     link,
     metrics::Metrics,
+    openapi,
     render::{Catalogue, Limits, Rendition},
     rights::Rights,
     store::{Store, StoreError},
@@ -70,6 +71,8 @@ pub struct App {
     pub identity: Identity,
     /// Where the keys of users' tokens are published, if they are.
     pub issuer: Issuer,
+    /// The description of all that can be asked for.
+    pub description: openapi::Document,
     /// What was decided.
     pub decisions: decisions::Decisions,
     /// What an operator can measure.
@@ -100,6 +103,9 @@ pub enum StartError {
     /// A preset or a watermark is unusable.
     #[error(transparent)]
     Catalogue(#[from] catalogue::LoadError),
+    /// The API's description cannot be read.
+    #[error("the description of the API: {0}")]
+    Description(#[from] serde_json::Error),
     /// Edges cannot be reached.
     #[error("edge: {0}")]
     Edge(#[from] FetchError),
@@ -173,6 +179,11 @@ impl App {
                 },
             ),
             rights: Rights::new(db.clone(), &config.cache),
+            description: openapi::Document::new(openapi::Facts {
+                public_url: &config.server.public_url,
+                max_file_bytes: config.upload.max_bytes,
+                max_link_secs: config.links.max_service_secs,
+            })?,
             sweeper,
             variants,
             catalogue,
