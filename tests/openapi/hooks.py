@@ -1,10 +1,12 @@
-"""What schemathesis cannot guess: files that are pictures."""
+"""What schemathesis cannot guess: files that are pictures, and which of several parameters go together."""
 
 import struct
 import zlib
 
 import schemathesis
 from hypothesis import strategies as st
+
+LINK = ("exp", "kid", "ep", "sig")
 
 
 def png(width, height, shade):
@@ -21,3 +23,19 @@ def png(width, height, shade):
 pictures = st.builds(png, st.integers(1, 8), st.integers(1, 8), st.integers(0, 255))
 schemathesis.openapi.format("binary", pictures)
 schemathesis.openapi.media_type("image/*", pictures)
+
+
+@schemathesis.serializer("application/offset+octet-stream")
+def as_it_is(context, value):
+    """The bytes of a resumable upload."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Leaves out what would end every request for a picture at the door: nobody guesses a signature, or an ETag."""
+    if not case.path.startswith("/i/"):
+        return
+    case.query = {name: value for name, value in (case.query or {}).items() if name not in LINK}
+    if case.headers is not None:
+        case.headers.pop("If-Match", None)
