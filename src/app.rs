@@ -179,11 +179,7 @@ impl App {
                 },
             ),
             rights: Rights::new(db.clone(), &config.cache),
-            description: openapi::Document::new(openapi::Facts {
-                public_url: &config.server.public_url,
-                max_file_bytes: config.upload.max_bytes,
-                max_link_secs: config.links.max_service_secs,
-            })?,
+            description: description(&config)?,
             sweeper,
             variants,
             catalogue,
@@ -268,6 +264,18 @@ fn purger(
         Probe::new(&config.edge.probe, Arc::new(link), fetcher.clone(), metrics.edge().clone())
     };
     Ok(Some(Purger::new(db.clone(), config, fetcher, probe, metrics.edge().clone())))
+}
+
+fn description(config: &Config) -> Result<openapi::Document, serde_json::Error> {
+    let presets: Vec<&str> = config.transform.presets.keys().map(String::as_str).collect();
+    let watermarks: Vec<&str> = config.transform.watermarks.keys().map(String::as_str).collect();
+    openapi::Document::new(openapi::Facts {
+        public_url: &config.server.public_url,
+        max_file_bytes: config.upload.max_bytes,
+        presets: &presets,
+        watermarks: &watermarks,
+        max_link_secs: config.links.max_service_secs,
+    })
 }
 
 fn one_a_core(setting: usize) -> usize {

@@ -1,4 +1,4 @@
-//! The description of all that the outside can ask for (OpenAPI 3.1.1), as `GET /openapi.json` answers it: pure.
+//! The description of all that the outside can ask for (`OpenAPI` 3.1.1), as `GET /openapi.json` answers it: pure.
 //!
 //! It is written by hand in `src/openapi/*.json`, so that it reads as it is served; only what the settings decide is
 //! filled in. <https://spec.openapis.org/oas/v3.1.1.html>
@@ -32,6 +32,10 @@ pub struct Facts<'a> {
     pub public_url: &'a str,
     /// The largest file that is taken, in bytes.
     pub max_file_bytes: u64,
+    /// The names of presets, in order.
+    pub presets: &'a [&'a str],
+    /// The names of watermarks, likewise.
+    pub watermarks: &'a [&'a str],
     /// The longest that a service's links may be asked to live, in seconds.
     pub max_link_secs: u64,
 }
@@ -62,9 +66,20 @@ fn value(facts: Facts<'_>) -> Result<Value, serde_json::Error> {
     let mut document = Value::Object(document);
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     document["servers"] = json!([{ "url": facts.public_url }]);
-    let max_file_bytes = json!(facts.max_file_bytes.min(MAX_EXACT));
-    let schemas = &mut document["components"]["schemas"];
-    schemas["FileSize"]["maximum"] = max_file_bytes;
+    let (parts, max_file_bytes) = (&mut document["components"], facts.max_file_bytes.min(MAX_EXACT));
+    parts["parameters"]["upload_length"]["schema"]["maximum"] = json!(max_file_bytes);
+    let options = &mut parts["parameters"]["options"]["schema"]["properties"];
+    for (option, names) in [("preset", facts.presets), ("watermark", facts.watermarks)] {
+        options[option]["enum"] = json!(names);
+        // What nothing can be named by is no option.
+        if names.is_empty()
+            && let Some(options) = options.as_object_mut()
+        {
+            options.remove(option);
+        }
+    }
+    let schemas = &mut parts["schemas"];
+    schemas["NewUpload"]["properties"]["size"]["maximum"] = json!(max_file_bytes);
     schemas["LinksWanted"]["properties"]["expires_in"]["maximum"] = json!(facts.max_link_secs.min(MAX_EXACT));
     Ok(document)
 }
@@ -85,8 +100,13 @@ fn lay_over(document: &mut Map<String, Value>, part: Map<String, Value>) {
 mod tests {
     use super::*;
 
-    const FACTS: Facts<'static> =
-        Facts { public_url: "https://img.example.org", max_file_bytes: 1000, max_link_secs: 60 };
+    const FACTS: Facts<'static> = Facts {
+        public_url: "https://img.example.org",
+        max_file_bytes: 1000,
+        presets: &["avatar", "card"],
+        watermarks: &[],
+        max_link_secs: 60,
+    };
 
     /// All the places in a document.
     fn walk<'v>(value: &'v Value, seen: &mut impl FnMut(&'v str, &'v Value)) {
@@ -124,7 +144,13 @@ mod tests {
         let document = value(FACTS).unwrap();
         assert_eq!(document["servers"][0]["url"], "https://img.example.org");
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(document["components"]["schemas"]["FileSize"]["maximum"], 1000);
+        let schemas = &document["components"]["schemas"];
+        assert_eq!(schemas["NewUpload"]["properties"]["size"]["maximum"], 1000);
+        let parameters = &document["components"]["parameters"];
+        assert_eq!(parameters["upload_length"]["schema"]["maximum"], 1000);
+        let options = &parameters["options"]["schema"]["properties"];
+        assert_eq!(options["preset"]["enum"], json!(["avatar", "card"]));
+        assert_eq!(options.get("watermark"), None);
         let wanted = &document["components"]["schemas"]["LinksWanted"]["properties"];
         assert_eq!(wanted["expires_in"]["maximum"], 60);
         assert!(Document::new(Facts { max_file_bytes: u64::MAX, ..FACTS }).is_ok());

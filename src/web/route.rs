@@ -310,6 +310,42 @@ mod tests {
         }
     }
 
+    /// Neither can be forgotten: `label` has every route, or this file does not compile.
+    #[test]
+    fn every_route_is_described_and_everything_described_has_its_route() {
+        let facts = crate::openapi::Facts {
+            public_url: "",
+            max_file_bytes: 1,
+            presets: &[],
+            watermarks: &[],
+            max_link_secs: 1,
+        };
+        let document = crate::openapi::Document::new(facts).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&document.bytes).unwrap();
+        let mut described = std::collections::BTreeSet::from(["demo"]);
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let filled: Vec<&str> =
+                path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
+            let operations = item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters");
+            for (method, operation) in operations {
+                let parsed = method.to_ascii_uppercase().parse().unwrap();
+                let label = find(&parsed, &filled.join("/"), Role::All, false).unwrap().label();
+                let id = operation["operationId"].as_str().unwrap();
+                // Two of a route's parameters have paths of their own in the document.
+                let is_the_same =
+                    [("image", "original"), ("image", "raw"), ("tus_options", "tus_options_of")];
+                assert!(
+                    label == id || is_the_same.contains(&(label, id)),
+                    "{method} {path}: {id} for {label}"
+                );
+                described.insert(label);
+            }
+        }
+        let labels = include_str!("route.rs").lines().filter(|line| line.trim_start().starts_with("Self::"));
+        let labels = labels.filter_map(|line| line.split_once(" => \"")?.1.strip_suffix("\","));
+        assert_eq!(described, labels.collect());
+    }
+
     #[test]
     fn what_is_not_a_roles_is_not_there() {
         for (path, allowed) in PATHS {
