@@ -29,9 +29,9 @@ const MAX_LINKS: usize = 500;
 struct Wanted {
     images: Vec<WantedImage>,
     /// Seconds that the links must live at least.
-    expires_in: Option<Whole>,
+    expires_in: Option<Whole<u64>>,
     /// One link for each of these widths, in pixels, for a `srcset`.
-    widths: Option<Vec<Whole>>,
+    widths: Option<Vec<Whole<u32>>>,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +66,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
     }
     let wanted: Wanted = cx.json(body).await?;
     let lifetime_secs = lifetime_secs(cx, &caller, wanted.expires_in.map(|Whole(secs)| secs))?;
-    let widths: Vec<u32> = wanted.widths.unwrap_or_default().into_iter().map(width).collect();
+    let widths: Vec<u32> = wanted.widths.unwrap_or_default().into_iter().map(|Whole(width)| width).collect();
     if wanted.images.len() * widths.len().max(1) > MAX_LINKS {
         return Err(Error::invalid_field(
             "images",
@@ -94,11 +94,6 @@ pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
         }
     }
     json(StatusCode::OK, &Answered { links })
-}
-
-/// A width for options to judge: what no option can hold is none of them, like 0.
-fn width(Whole(width): Whole) -> u32 {
-    u32::try_from(width).unwrap_or(u32::MAX)
 }
 
 fn lifetime_secs(cx: &Context<'_>, caller: &Caller, asked: Option<u64>) -> Result<u64, Error> {

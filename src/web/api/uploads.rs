@@ -30,7 +30,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 struct NewUpload {
     content_type: String,
-    size: Whole,
+    size: Whole<u64>,
     filename: Option<String>,
     sha256: Option<String>,
     #[serde(default)]
