@@ -243,6 +243,9 @@ function unsatisfiable(r) {
 // The origin's Cache-Control, and never for longer than the link lives: the copy may have come by one that lives
 // longer.
 function control(r) {
+    if (!/^(?:200|206|304)$/.test(r.variables.status)) {
+        return 'no-store';
+    }
     return capped(r.variables.upstream_http_cache_control || '', r.variables.pinhole_left);
 }
 

@@ -15,6 +15,7 @@ pub use viewer::Viewer;
 use std::sync::Arc;
 
 use crate::{
+    clock,
     id::{BlobKey, ImageId},
     link,
     render::{Format, Masters, Size},
@@ -179,7 +180,14 @@ pub fn honour(facts: &Facts, link: &link::Verified, now_micros: i64) -> Result<P
     if facts.epoch != link.epoch() {
         return Err(Denial::StaleLink);
     }
-    Ok(permit(facts, false, Basis::Link { left_secs: link.left_secs() }))
+    // It may have been waited for since the link was looked at.
+    let left_secs = link.left_secs_at(clock::secs(now_micros)).ok_or(Denial::StaleLink)?;
+    // No copy outlives the picture.
+    let left_secs = match facts.deadline_micros {
+        Some(deadline) => left_secs.min(clock::secs(deadline - now_micros)),
+        None => left_secs,
+    };
+    Ok(permit(facts, false, Basis::Link { left_secs }))
 }
 
 /// What must be true before anyone at all, the owner included, sees an image.

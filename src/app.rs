@@ -141,7 +141,7 @@ impl App {
             limits,
             max_source_bytes: config.upload.max_bytes,
             max_kept_bytes: config.cache.max_original_bytes,
-            streams: queues.gate("streams", work.streams, work.streams_waiting),
+            streams: queues.gate("streams", work.streams, work.streams_waiting).with_turns(work.streams / 2),
             streams_wait: Duration::from_secs(work.streams_wait_secs),
             memory_bytes: config.cache.memory_bytes,
             write_secs: config.bucket.operation_timeout_secs.saturating_mul(2),

@@ -84,6 +84,12 @@ impl Gate {
         }
     }
 
+    /// Gives each client fewer turns at once than there are: for jobs that last for as long as he likes.
+    #[must_use]
+    pub fn with_turns(self, turns: usize) -> Self {
+        Self { shares: Arc::new(Shares::new(turns.max(1))), ..self }
+    }
+
     /// Counts what is refused.
     #[must_use]
     pub fn counting(self, shed: Counter) -> Self {

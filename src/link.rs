@@ -26,6 +26,7 @@ const SIG_CHARS: usize = 43;
 #[derive(Debug)]
 pub struct Verified {
     epoch: i64,
+    exp_secs: u64,
     left_secs: u64,
 }
 
@@ -35,9 +36,14 @@ impl Verified {
         self.epoch
     }
 
-    /// Seconds until the link expires; at least 1.
+    /// Seconds until the link expires, when it was verified; at least 1.
     pub fn left_secs(&self) -> u64 {
         self.left_secs
+    }
+
+    /// The same at a later time, in seconds since the Unix epoch; `None` once it has expired.
+    pub fn left_secs_at(&self, now_secs: u64) -> Option<u64> {
+        self.exp_secs.checked_sub(now_secs).filter(|left| *left > 0)
     }
 }
 
@@ -87,7 +93,8 @@ pub fn verify(ring: &KeyRing, path: &str, query: &str, now_secs: u64) -> Result<
     let mac = key.mac().chain_update(path).chain_update("?").chain_update(claim.signed);
     mac.verify_slice(&claim.sig).map_err(|_| LinkError::BadSignature)?;
     let left_secs = claim.exp_secs.checked_sub(now_secs).filter(|left| *left > 0);
-    Ok(Verified { epoch: claim.epoch, left_secs: left_secs.ok_or(LinkError::Expired)? })
+    let left_secs = left_secs.ok_or(LinkError::Expired)?;
+    Ok(Verified { epoch: claim.epoch, exp_secs: claim.exp_secs, left_secs })
 }
 
 /// When a link that must live at least `lifetime_secs` expires: rounded up to the next boundary of a

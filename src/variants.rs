@@ -278,7 +278,6 @@ impl Variants {
         let what = key.1.clone();
         let (cache, source) = (self.cache.clone(), Arc::clone(&self.source));
         let original = Original::of(permit);
-        let wait = matches!(what, What::Rendered(_)).then_some(self.source.render_timeout);
         // A task of its own: what was begun is finished and kept, even when all who asked have hung up.
         let flight = tokio::spawn(async move {
             let (mut tier, mut joined) = (Tier::Memory, true);
@@ -295,10 +294,8 @@ impl Variants {
             }
             Ok((found?, tier))
         });
-        let landed = match wait {
-            Some(wait) => timeout(wait, flight).await.map_err(|_| Arc::new(VariantError::NotReady))?,
-            None => flight.await,
-        };
+        let landed = timeout(self.source.render_timeout, flight).await;
+        let landed = landed.map_err(|_| Arc::new(VariantError::NotReady))?;
         landed.map_err(|_| Arc::new(GateError::Panicked.into()))?
     }
 

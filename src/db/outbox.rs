@@ -144,7 +144,8 @@ pub(super) fn is_any(conn: &Conn) -> bool {
 }
 
 /// The same for all ready images of a user who is being erased, with the epochs that they get when they are deleted:
-/// nobody sees them from this transaction on, and it waits for no lock of theirs. How many were written.
+/// nobody sees them from this transaction on, and it waits for no lock of theirs. A narrowing beside it may have
+/// written the same epoch, and told the edge before this counts: it is told anew. How many were written.
 pub(super) async fn erased(conn: &mut Conn, user: &UserId) -> Result<u64, DbError> {
     let (outbox, mut written) = (conn.outbox.clone(), 0);
     for target in &outbox.targets {
@@ -152,7 +153,8 @@ pub(super) async fn erased(conn: &mut Conn, user: &UserId) -> Result<u64, DbErro
             conn,
             "INSERT INTO purges (target, image_id, epoch, reason, state, due_at, since, created_at)
              SELECT $1, id, epoch + 1, 'erased', 'first', $3, $3, $3 FROM images WHERE owner_id = $2 AND state = 'ready'
-             ON CONFLICT (target, image_id, epoch) DO NOTHING",
+             ON CONFLICT (target, image_id, epoch) DO UPDATE
+             SET reason = 'erased', state = 'first', due_at = $3, since = $3, attempts = 0, leased_until = NULL",
             target.as_str(),
             user.as_str(),
             clock::now_micros()

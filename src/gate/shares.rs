@@ -12,7 +12,7 @@ use crate::client::Client;
 /// Who holds how many places. No more clients are known than there are places.
 #[derive(Debug)]
 pub(super) struct Shares {
-    at_once: usize,
+    turns: usize,
     clients: Mutex<HashMap<Client, Held>>,
 }
 
@@ -27,15 +27,15 @@ struct Held {
 pub(super) struct Share {
     shares: Arc<Shares>,
     client: Client,
-    /// A client has no more than fill the machine in line for a turn, or at it: whoever comes then is
-    /// behind those alone, and not behind all that one client asked for.
+    /// A client has no more than these in line for a turn, or at it: whoever comes then is behind those alone, and
+    /// not behind all that one client asked for.
     pub(super) turns: Arc<Semaphore>,
 }
 
 impl Shares {
-    /// `at_once` jobs run at once.
-    pub(super) fn new(at_once: usize) -> Self {
-        Self { at_once, clients: Mutex::default() }
+    /// Each client has so many jobs running, or next in line, at once.
+    pub(super) fn new(turns: usize) -> Self {
+        Self { turns, clients: Mutex::default() }
     }
 
     /// One more place for a client while `free` are free, unless he holds more than that: so a queue that a few
@@ -44,7 +44,7 @@ impl Shares {
     pub(super) fn take(self: &Arc<Self>, client: Client, free: usize) -> Option<Share> {
         let mut clients = self.clients();
         let held = clients.entry(client).or_insert_with(|| {
-            let turns = Arc::new(Semaphore::new(self.at_once));
+            let turns = Arc::new(Semaphore::new(self.turns));
             Held { places: 0, turns }
         });
         if held.places > free {

@@ -27,6 +27,8 @@ const PREFACE: [u8; 4] = *b"PRI ";
 /// How long to wait for the rest of what may become the preface. Hardly any client sends less than four bytes at
 /// once.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+/// How long at most: it is doubled each time, so that a thousand who stop there cost nothing.
+const PREFACE_PAUSE_MOST: Duration = Duration::from_secs(1);
 
 /// What is spoken on a listener's connections, within its limits.
 pub(super) struct Protocols {
@@ -127,21 +129,23 @@ async fn in_time<T>(
 ) -> io::Result<T> {
     tokio::select! {
         biased;
-        _ = stop.wait_for(|stop| *stop) => Err(io::ErrorKind::Interrupted.into()),
+        // Who has begun is answered, even if it is just to stop.
         begun = tokio::time::timeout(limits.header_timeout, begun) => begun?,
+        _ = stop.wait_for(|stop| *stop) => Err(io::ErrorKind::Interrupted.into()),
     }
 }
 
 /// Whether the client begins with HTTP/2's preface. Nothing is taken out of the stream, so that whoever serves it
 /// reads it as it came, without a buffer between.
 async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut begun = [0; PREFACE.len()];
+    let (mut begun, mut pause) = ([0; PREFACE.len()], PREFACE_PAUSE);
     loop {
         let bytes = stream.peek(&mut begun).await?;
         if bytes == PREFACE.len() || bytes == 0 || begun[..bytes] != PREFACE[..bytes] {
             return Ok(begun == PREFACE);
         }
-        tokio::time::sleep(PREFACE_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = PREFACE_PAUSE_MOST.min(pause * 2);
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     metrics,
     render::{Accepts, Catalogue, Options, Rendition},
     variants::{Freshness, Tier, Variant, What},
+    wait::Wait,
 };
 
 /// What an edge was asked for, as it was sent.
@@ -72,7 +73,7 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
 async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) -> Answer {
     let started = Instant::now();
     let asked = ask(cx, cx.uri.path(), cx.uri.query(), id, options, noted).await?;
-    let permit = permit(cx, &asked, noted).await?;
+    let permit = permit(cx, &asked, cx.now_micros, noted).await?;
     let access = started.elapsed();
 
     let (what, interim, by_accept) = match &asked.rendition {
@@ -101,6 +102,7 @@ async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) ->
         Ok(found) => found,
         Err(error) => return Err(unless_gone(cx, &asked, noted, error).await),
     };
+    let permit = still(cx, &asked, permit, noted).await?;
     noted.tier = Some(tier);
     let mut answer = respond(cx, &permit, by_accept, &variant, freshness, access, tier)?;
     if freshness == Freshness::Interim && asked.caller == Caller::Service {
@@ -122,7 +124,7 @@ fn is_kept(cx: &Context<'_>, permit: &Permit) -> bool {
 /// Why there are no bytes. An image that was deleted between the decision and the read is simply not there any
 /// more.
 async fn unless_gone(cx: &Context<'_>, asked: &Asked, noted: &mut Noted, error: impl Into<Error>) -> Error {
-    match permit(cx, asked, noted).await {
+    match permit(cx, asked, clock::now_micros(), noted).await {
         Ok(_) => error.into(),
         Err(gone) => gone,
     }
@@ -173,7 +175,7 @@ async fn authorized(
         return Err(Error::not_found());
     };
     let asked = ask(cx, path, query, id, options, noted).await?;
-    let permit = permit(cx, &asked, noted).await?;
+    let permit = permit(cx, &asked, cx.now_micros, noted).await?;
     match &asked.rendition {
         Rendition::Raw => {
             files::require_raw_may(&permit, &asked)?;
@@ -264,8 +266,22 @@ fn require_unsigned_may(
     ))
 }
 
-/// Asks what is known, then the rule.
-async fn permit(cx: &Context<'_>, asked: &Asked, noted: &mut Noted) -> Result<Permit, Error> {
+/// The right to what was waited for: it may have gone, or have less time left, since it was asked for. Where
+/// nobody waits, none has.
+async fn still(cx: &Context<'_>, asked: &Asked, before: Permit, noted: &mut Noted) -> Result<Permit, Error> {
+    match cx.wait {
+        Wait::MayNot => Ok(before),
+        Wait::May => permit(cx, asked, clock::now_micros(), noted).await,
+    }
+}
+
+/// Asks what is known, then the rule, as of `now_micros`.
+async fn permit(
+    cx: &Context<'_>,
+    asked: &Asked,
+    now_micros: i64,
+    noted: &mut Noted,
+) -> Result<Permit, Error> {
     let Asked { image, caller, .. } = asked;
     let (image, link) = (*image, asked.link.as_ref());
     // A link speaks for itself, whoever follows it.
@@ -273,9 +289,9 @@ async fn permit(cx: &Context<'_>, asked: &Asked, noted: &mut Noted) -> Result<Pe
     let found = cx.app.rights.of_image(image, viewer, cx.wait).await?;
     let decided = match (found, link) {
         (None, _) => Err(Denial::Unknown),
-        (Some((facts, _)), Some(link)) => access::honour(&facts, link, cx.now_micros),
+        (Some((facts, _)), Some(link)) => access::honour(&facts, link, now_micros),
         (Some((facts, follows_owner)), None) => {
-            access::decide(&facts, caller.viewer(follows_owner), cx.now_micros)
+            access::decide(&facts, caller.viewer(follows_owner), now_micros)
         }
     };
     noted.decision = Some(Decision::new(image, caller, link.is_some(), &decided));

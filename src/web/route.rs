@@ -322,7 +322,7 @@ mod tests {
         };
         let document = crate::openapi::Document::new(facts).unwrap();
         let document: serde_json::Value = serde_json::from_slice(&document.bytes).unwrap();
-        let mut described = std::collections::BTreeSet::from(["demo"]);
+        let mut described = std::collections::BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             let filled: Vec<&str> =
                 path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
@@ -343,6 +343,7 @@ mod tests {
         }
         let labels = include_str!("route.rs").lines().filter(|line| line.trim_start().starts_with("Self::"));
         let labels = labels.filter_map(|line| line.split_once(" => \"")?.1.strip_suffix("\","));
+        let labels = labels.filter(|label| *label != "demo");
         assert_eq!(described, labels.collect());
     }
 

@@ -29,6 +29,8 @@ use crate::{
 
 /// How much longer a claim lasts than the request that it is for: enough to note what came of it.
 const LEASE_SLACK_SECS: u64 = 20;
+/// How often a purge is tried before it is given up, however long that takes.
+const LEAST_ATTEMPTS: i64 = 3;
 /// How often the outbox is counted.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
@@ -288,9 +290,10 @@ impl Purger {
         Ok(step)
     }
 
-    /// Whether a purge has been tried for as long as one is.
+    /// Whether a purge has been tried for as long as one is, and not only waited for somebody to try.
     fn is_over(&self, purge: &PurgeRow, now_micros: i64) -> bool {
-        clock::after(purge.since_micros, self.bounds.give_up_secs) <= now_micros
+        purge.attempts >= LEAST_ATTEMPTS
+            && clock::after(purge.since_micros, self.bounds.give_up_secs) <= now_micros
     }
 
     fn count_one(&self, target: &Target, purge: &PurgeRow, verdict: &Verdict, now_micros: i64) {

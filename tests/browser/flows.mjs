@@ -97,6 +97,25 @@ const log = () =>
     })),
   );
 
+/** Counts in the page what must be let go, and how many pictures are fetched at once. */
+function countResources() {
+  const used = (window.used = { made: 0, revoked: 0, now: 0, most: 0 });
+  const { createObjectURL, revokeObjectURL } = URL;
+  URL.createObjectURL = (blob) => ((used.made += 1), createObjectURL.call(URL, blob));
+  URL.revokeObjectURL = (url) => ((used.revoked += 1), revokeObjectURL.call(URL, url));
+  const { fetch } = window;
+  window.fetch = async (...asked) => {
+    const isPicture = String(asked[0]).startsWith('/i/');
+    used.now += isPicture;
+    used.most = Math.max(used.most, used.now);
+    try {
+      return await fetch(...asked);
+    } finally {
+      used.now -= isPicture;
+    }
+  };
+}
+
 /** Nobody is to be shown JSON. */
 function isSentence(text) {
   assert.match(text, /^.*[.?]$/s, text);
@@ -175,6 +194,7 @@ const flows = {
   },
 
   async views() {
+    await browser.cdp('Page.addScriptToEvaluateOnNewDocument', { source: `(${countResources})()` });
     await open();
     await postSample('followers');
     await shownTo('alice');
@@ -234,6 +254,19 @@ const flows = {
       return [box.indeterminate, box.checked];
     });
     assert.deepEqual(known, [false, false]);
+
+    // Many viewers of many pictures are fetched a few at a time, and no blob is held on to.
+    for (let times = 0; times < 3; times += 1) {
+      await postSample('public');
+    }
+    await browser.cdp('Emulation.setDeviceMetricsOverride', { ...SIZES.desk, height: 4000 });
+    await browser.reload();
+    const used = await browser.until(() => {
+      const { made, revoked } = window.used;
+      // Three posts for four viewers, and what is inspected.
+      return made >= 13 && made === revoked && window.used;
+    });
+    assert.ok(used.most >= 2 && used.most <= 5, JSON.stringify(used));
   },
 
   async inspector() {

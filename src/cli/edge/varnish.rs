@@ -32,10 +32,16 @@ pub(super) struct Args {
 pub(super) fn files(args: &Args, config: &Config) -> Result<Vec<File>, Failure> {
     let origin = args.origin.clone().map_or_else(|| address(config), Ok)?;
     let itself = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
-    let purge_token = config.edge.targets.values().find_map(|target| match target {
+    let mut tokens = config.edge.targets.values().filter_map(|target| match target {
         Target::Varnish(servers) => Some(&servers.token),
         _ => None,
     });
+    let purge_token = tokens.next();
+    if tokens.any(|token| Some(token) != purge_token) {
+        return Err(Failure::usage(
+            "[edge.targets]: a Varnish takes one token; give all of kind \"varnish\" the same one".to_owned(),
+        ));
+    }
     let varnish = Varnish {
         origin: &origin,
         public_url: &config.server.public_url,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::Either;
 
-use super::{Asked, Noted, Selected, client, respond, unless_gone};
+use super::{Asked, Noted, Selected, client, respond, still, unless_gone};
 use crate::{
     access::{Contents, Denial, Permit},
     error::Error,
@@ -36,6 +36,7 @@ pub(super) async fn original(
     if cx.app.variants.keeps(&contents) {
         return match cx.app.variants.get(&permit, What::Original, client, cx.wait).await {
             Ok((whole, tier)) => {
+                let permit = still(cx, asked, permit, noted).await?;
                 noted.tier = Some(tier);
                 respond(cx, &permit, false, &whole, Freshness::Settled, access, tier)
             }
@@ -81,7 +82,7 @@ async fn send(
         let variants = &cx.app.variants;
         let pass = variants.turn_to_stream(client(cx, asked)).await?;
         // It may have been long in coming, and rights may have gone meanwhile.
-        permit = super::permit(cx, asked, noted).await?;
+        permit = still(cx, asked, permit, noted).await?;
         if file == File::Raw {
             require_raw_may(&permit, asked)?;
         }

@@ -183,7 +183,7 @@ function render() {
 
 /** What the address names is open. */
 function open() {
-  const named = location.hash && document.getElementById(location.hash.slice(1));
+  const named = document.getElementById(location.hash.slice(1));
   if (named?.matches('details')) {
     named.open = true;
     named.querySelector('summary').focus();

@@ -192,6 +192,7 @@ export function startUpload(gallery) {
     surplus.forEach((upload) => upload.element.remove());
     all = all.filter((upload) => !surplus.includes(upload));
     $('file').value = '';
+    $('text').value = '';
     sayChosen();
   });
 }
