@@ -34,6 +34,7 @@ use crate::{
     issuer::{Issuer, IssuerError},
     link,
     metrics::Metrics,
+    openapi,
     render::{Catalogue, Limits, Rendition},
     rights::Rights,
     store::{Store, StoreError},
@@ -70,6 +71,8 @@ pub struct App {
     pub identity: Identity,
     /// Where the keys of users' tokens are published, if they are.
     pub issuer: Issuer,
+    /// The description of all that can be asked for.
+    pub description: openapi::Document,
     /// What was decided.
     pub decisions: decisions::Decisions,
     /// What an operator can measure.
@@ -100,6 +103,9 @@ pub enum StartError {
     /// A preset or a watermark is unusable.
     #[error(transparent)]
     Catalogue(#[from] catalogue::LoadError),
+    /// The API's description cannot be read.
+    #[error("the description of the API: {0}")]
+    Description(#[from] serde_json::Error),
     /// Edges cannot be reached.
     #[error("edge: {0}")]
     Edge(#[from] FetchError),
@@ -173,6 +179,7 @@ impl App {
                 },
             ),
             rights: Rights::new(db.clone(), &config.cache),
+            description: description(&config)?,
             sweeper,
             variants,
             catalogue,
@@ -257,6 +264,18 @@ fn purger(
         Probe::new(&config.edge.probe, Arc::new(link), fetcher.clone(), metrics.edge().clone())
     };
     Ok(Some(Purger::new(db.clone(), config, fetcher, probe, metrics.edge().clone())))
+}
+
+fn description(config: &Config) -> Result<openapi::Document, serde_json::Error> {
+    let presets: Vec<&str> = config.transform.presets.keys().map(String::as_str).collect();
+    let watermarks: Vec<&str> = config.transform.watermarks.keys().map(String::as_str).collect();
+    openapi::Document::new(openapi::Facts {
+        public_url: &config.server.public_url,
+        max_file_bytes: config.upload.max_bytes,
+        presets: &presets,
+        watermarks: &watermarks,
+        max_link_secs: config.links.max_service_secs,
+    })
 }
 
 fn one_a_core(setting: usize) -> usize {

@@ -143,7 +143,7 @@ impl Error {
         Self::new(
             StatusCode::PRECONDITION_FAILED,
             "precondition_failed",
-            "The image is not the one that `If-Match` names; ask for it without.",
+            "What is there is not what `If-Match` names; ask for it without.",
         )
     }
 

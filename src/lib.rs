@@ -21,6 +21,7 @@
 //! | [`link`] | signed links: pure |
 //! | [`edge`] | verifiers for the caches of others in front: pure |
 //! | [`render`] | options, geometry, pixels, metadata: pure |
+//! | [`openapi`] | the description of all that can be asked for, as `GET /openapi.json` answers it: pure |
 //! | [`purge`] | what edges are sent, and what their answers mean: pure |
 //! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
 //! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
@@ -127,6 +128,7 @@ pub mod ingest;
 pub mod issuer;
 pub mod link;
 pub mod metrics;
+pub mod openapi;
 pub mod purge;
 pub mod render;
 pub mod rights;

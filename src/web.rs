@@ -5,6 +5,7 @@ pub mod body;
 mod conditional;
 mod deliver;
 pub mod demo;
+mod describe;
 mod form;
 mod headers;
 mod idempotency;
@@ -289,7 +290,10 @@ async fn run(cx: &Context<'_>, route: Route<'_>, body: Sent<'_>) -> Answer {
         Route::EraseUser(user) => api::users::erase(cx, user).await,
         Route::GetErasure(id) => api::users::show(cx, id).await,
 
+        Route::Describe => describe::describe(cx),
+
         Route::DemoPage => Ok(demo::page(cx)),
+        Route::DocsPage => Ok(demo::docs()),
         Route::DemoFile(name) => demo::file(name),
         Route::DemoSignIn => demo::sign_in(cx, body).await,
         Route::DemoSignOut => Ok(demo::sign_out()),

@@ -8,6 +8,7 @@ pub(super) mod profiles;
 pub(super) mod tus;
 pub(super) mod uploads;
 pub(super) mod users;
+mod whole;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

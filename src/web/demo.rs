@@ -40,6 +40,8 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("style.css", CSS, include_bytes!("demo/style.css")),
     ("icon.svg", SVG, include_bytes!("demo/icon.svg")),
     ("app.js", JS, include_bytes!("demo/app.js")),
+    ("docs.css", CSS, include_bytes!("demo/docs.css")),
+    ("docs.js", JS, include_bytes!("demo/docs.js")),
     ("dom.js", JS, include_bytes!("demo/dom.js")),
     ("gallery.js", JS, include_bytes!("demo/gallery.js")),
     ("inspector.js", JS, include_bytes!("demo/inspector.js")),
@@ -76,6 +78,16 @@ pub(super) fn page(cx: &Context<'_>) -> Response<Body> {
          connect-src 'self' {bucket}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     );
     headers::insert(response.headers_mut(), header::CONTENT_SECURITY_POLICY, &policy);
+    response
+}
+
+/// `GET /docs`: the description of the API, to be read.
+pub(super) fn docs() -> Response<Body> {
+    let page = Bytes::from_static(include_bytes!("demo/docs.html"));
+    let mut response = file_response("text/html; charset=utf-8", page);
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                  form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
 

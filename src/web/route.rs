@@ -47,7 +47,10 @@ pub(super) enum Route<'p> {
     EraseUser(&'p str),
     GetErasure(&'p str),
 
+    Describe,
+
     DemoPage,
+    DocsPage,
     DemoFile(&'p str),
     DemoSignIn,
     DemoSignOut,
@@ -81,7 +84,9 @@ pub(super) fn find<'p>(method: &Method, path: &'p str, role: Role, dev: bool) ->
         },
         ["authz"] if role.delivers() => (only("GET", method, Route::Authorize), "GET, HEAD"),
         ["v1", rest @ ..] if role.controls() => api(method, rest)?,
+        ["openapi.json"] if role.controls() => (only("GET", method, Route::Describe), "GET, HEAD"),
         [""] if dev => (only("GET", method, Route::DemoPage), "GET, HEAD"),
+        ["docs"] if dev => (only("GET", method, Route::DocsPage), "GET, HEAD"),
         ["demo", name] if dev => (only("GET", method, Route::DemoFile(name)), "GET, HEAD"),
         ["dev", "session"] if dev => match method {
             "POST" => (Some(Route::DemoSignIn), ""),
@@ -163,7 +168,7 @@ fn only<'p>(wanted: &str, method: &str, route: Route<'p>) -> Option<Route<'p>> {
 }
 
 impl Route<'_> {
-    /// The route's name in metrics.
+    /// The route's name in metrics, and in the description of the API, whose `operationId` it is.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Deliver { .. } => "image",
@@ -197,7 +202,10 @@ impl Route<'_> {
             Self::CreateLinks => "create_links",
             Self::EraseUser(_) => "erase_user",
             Self::GetErasure(_) => "get_erasure",
-            Self::DemoPage | Self::DemoFile(_) | Self::DemoSignIn | Self::DemoSignOut => "demo",
+            Self::Describe => "describe",
+            Self::DemoPage | Self::DocsPage | Self::DemoFile(_) | Self::DemoSignIn | Self::DemoSignOut => {
+                "demo"
+            }
         }
     }
 
@@ -215,7 +223,9 @@ impl Route<'_> {
             | Self::GetProfile
             | Self::GetProfileOf(_)
             | Self::GetErasure(_)
+            | Self::Describe
             | Self::DemoPage
+            | Self::DocsPage
             | Self::DemoFile(_) => Scope::Read,
             Self::CreateImage
             | Self::DeleteImage(_)
@@ -277,10 +287,15 @@ mod tests {
         ("/v1/links", "POST"),
         ("/v1/users/x", "DELETE"),
         ("/v1/erasures/x", "GET HEAD"),
+        ("/openapi.json", "GET HEAD"),
     ];
     /// The same of the demo.
-    const DEMO: &[(&str, &str)] =
-        &[("/", "GET HEAD"), ("/demo/photo.jpg", "GET HEAD"), ("/dev/session", "POST DELETE")];
+    const DEMO: &[(&str, &str)] = &[
+        ("/", "GET HEAD"),
+        ("/docs", "GET HEAD"),
+        ("/demo/photo.jpg", "GET HEAD"),
+        ("/dev/session", "POST DELETE"),
+    ];
 
     #[test]
     fn every_path_has_its_methods() {
@@ -293,6 +308,43 @@ mod tests {
                 assert_eq!(status(&parsed, path), expected, "{method} {path}");
             }
         }
+    }
+
+    /// Neither can be forgotten: `label` has every route, or this file does not compile.
+    #[test]
+    fn every_route_is_described_and_everything_described_has_its_route() {
+        let facts = crate::openapi::Facts {
+            public_url: "",
+            max_file_bytes: 1,
+            presets: &[],
+            watermarks: &[],
+            max_link_secs: 1,
+        };
+        let document = crate::openapi::Document::new(facts).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&document.bytes).unwrap();
+        let mut described = std::collections::BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let filled: Vec<&str> =
+                path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
+            let operations = item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters");
+            for (method, operation) in operations {
+                let parsed = method.to_ascii_uppercase().parse().unwrap();
+                let label = find(&parsed, &filled.join("/"), Role::All, false).unwrap().label();
+                let id = operation["operationId"].as_str().unwrap();
+                // Two of a route's parameters have paths of their own in the document.
+                let is_the_same =
+                    [("image", "original"), ("image", "raw"), ("tus_options", "tus_options_of")];
+                assert!(
+                    label == id || is_the_same.contains(&(label, id)),
+                    "{method} {path}: {id} for {label}"
+                );
+                described.insert(label);
+            }
+        }
+        let labels = include_str!("route.rs").lines().filter(|line| line.trim_start().starts_with("Self::"));
+        let labels = labels.filter_map(|line| line.split_once(" => \"")?.1.strip_suffix("\","));
+        let labels = labels.filter(|label| *label != "demo");
+        assert_eq!(described, labels.collect());
     }
 
     #[test]
@@ -346,7 +398,7 @@ mod tests {
 
     #[test]
     fn the_demo_is_there_in_dev_alone() {
-        for path in ["/", "/demo/photo.jpg", "/demo/app.js", "/dev/session"] {
+        for path in ["/", "/docs", "/demo/photo.jpg", "/demo/app.js", "/dev/session"] {
             assert!(
                 find(&Method::GET, path, Role::All, false).is_err_and(|e| e.into_response().status() == 404),
                 "{path}"

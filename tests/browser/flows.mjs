@@ -489,31 +489,57 @@ const flows = {
         return tiles.every((tile) => tile.querySelector('.frame > *') && !tile.hasAttribute('aria-busy'));
       }, card);
     }
-    const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-    const screenshots = process.env.PINHOLE_TEST_SCREENSHOTS;
-    for (const [size, metrics] of Object.entries(SIZES)) {
-      await browser.cdp('Emulation.setDeviceMetricsOverride', metrics);
-      for (const theme of ['light', 'dark']) {
-        const features = [{ name: 'prefers-color-scheme', value: theme }];
-        await browser.cdp('Emulation.setEmulatedMedia', { features });
-        await browser.run(() => scrollTo(0, 0));
-        const found = await browser.run(`async () => {
-          ${axe};
-          const { violations } = await axe.run(document, { resultTypes: ['violations'] });
-          const all = (nodes) => nodes.map((node) => node.html + ' ' + node.failureSummary);
-          return violations.map(({ id, help, nodes }) => [id, help, ...all(nodes)]);
-        }`);
-        assert.deepEqual(found, [], `${size}, ${theme}`);
-        const [width, room] = await browser.run(() => [document.documentElement.scrollWidth, innerWidth]);
-        assert.ok(width <= room, `${size}: ${width} px wide on ${room}`);
-        if (screenshots) {
-          await browser.screenshot(join(screenshots, `${size}-${theme}.png`));
-        }
-      }
-    }
-    assert.equal(await browser.run(() => document.querySelectorAll('h1').length), 1);
+    await isAccessible('page');
+  },
+
+  /** The description of the API as a page. */
+  async docs() {
+    await browser.go(`${url}/docs`);
+    await browser.until(() => document.querySelector('.operation'));
+    const { paths } = await (await fetch(`${url}/openapi.json`)).json();
+    const ids = Object.values(paths).flatMap((item) => Object.values(item).map(({ operationId }) => operationId));
+    const shown = () => browser.run(() => [...document.querySelectorAll('.operation:not([hidden])')].map(({ id }) => id));
+    assert.deepEqual((await shown()).sort(), ids.filter(Boolean).sort());
+    await isAccessible('docs');
+
+    await browser.type('#find', 'on-behalf-of');
+    assert.ok((await shown()).length < 5);
+    await browser.set('#find', 'erasure');
+    assert.ok((await shown()).includes('get_erasure'));
+    await browser.run(() => document.querySelector('nav a:not([hidden])').focus());
+    await browser.press(KEYS.enter);
+    const open = await browser.until(() => document.querySelector('.operation[open]')?.id);
+    assert.match(await browser.textOf(`#${open}`), /Answers/);
+    assert.equal(await browser.run(() => document.activeElement.parentElement.id), open);
   },
 };
+
+/** Nothing that axe finds fault with, in light and dark, on desk and phone; and nothing wider than the window. */
+async function isAccessible(name) {
+  const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  const screenshots = process.env.PINHOLE_TEST_SCREENSHOTS;
+  for (const [size, metrics] of Object.entries(SIZES)) {
+    await browser.cdp('Emulation.setDeviceMetricsOverride', metrics);
+    for (const theme of ['light', 'dark']) {
+      const features = [{ name: 'prefers-color-scheme', value: theme }];
+      await browser.cdp('Emulation.setEmulatedMedia', { features });
+      await browser.run(() => scrollTo(0, 0));
+      const found = await browser.run(`async () => {
+        ${axe};
+        const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+        const all = (nodes) => nodes.map((node) => node.html + ' ' + node.failureSummary);
+        return violations.map(({ id, help, nodes }) => [id, help, ...all(nodes)]);
+      }`);
+      assert.deepEqual(found, [], `${size}, ${theme}`);
+      const [width, room] = await browser.run(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok(width <= room, `${size}: ${width} px wide on ${room}`);
+      if (screenshots) {
+        await browser.screenshot(join(screenshots, `${name === 'page' ? '' : `${name}-`}${size}-${theme}.png`));
+      }
+    }
+  }
+  assert.equal(await browser.run(() => document.querySelectorAll('h1').length), 1);
+}
 
 async function setVisibility(value) {
   await browser.click(`.post:not(.slot) .controls input[value="${value}"]`);

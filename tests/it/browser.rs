@@ -74,6 +74,12 @@ fn it_is_accessible_in_light_and_dark_on_desk_and_phone() {
     run_in(folder.path(), "accessible");
 }
 
+#[test]
+fn the_description_of_the_api_is_a_page_to_read() {
+    let folder = npm::install("browser", &["browser.mjs", "flows.mjs"]);
+    run_in(folder.path(), "docs");
+}
+
 /// The page's own decoder against the reference's, to a level of rounding.
 #[test]
 fn placeholders_are_decoded_as_the_reference_does() {

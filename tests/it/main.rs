@@ -29,6 +29,7 @@ mod masters;
 mod memory;
 mod nginx;
 mod npm;
+mod openapi;
 mod options;
 mod originals;
 mod pictures;

@@ -39,7 +39,7 @@ use tokio::{
     runtime::Runtime,
 };
 
-use crate::{files, referee};
+use crate::{files, openapi, referee};
 
 /// The service key of `dev`, and of every [`TestApp::serve`].
 pub const SERVICE_KEY: &str = "dev-service-key";
@@ -685,12 +685,22 @@ impl TestRequest<'_> {
         self
     }
 
+    /// The operation of the API's description that this is one of, if it is to the API.
+    fn described(&self) -> Option<(Method, String)> {
+        let path = self.url.strip_prefix(&self.app.url)?;
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let meant = self.headers.get("x-http-method-override").filter(|_| path.starts_with("/v1/tus"));
+        let method = meant.map_or(Ok(self.method.clone()), |meant| Method::from_bytes(meant.as_bytes()));
+        Some((method.ok()?, path.to_owned()))
+    }
+
     pub async fn send(self) -> Reply {
         self.try_send().await.unwrap()
     }
 
     /// Sends to a server that may be gone.
     pub async fn try_send(self) -> Result<Reply, Box<dyn Error + Send + Sync>> {
+        let described = self.described();
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.url.parse().unwrap();
@@ -701,7 +711,12 @@ impl TestRequest<'_> {
             let body = body.collect().await?.to_bytes();
             Ok(Reply { status: parts.status, headers: parts.headers, body })
         };
-        tokio::time::timeout(self.patience, answer).await.expect("an answer in time")
+        let answer: Result<Reply, Box<dyn Error + Send + Sync>> =
+            tokio::time::timeout(self.patience, answer).await.expect("an answer in time");
+        if let (Some((method, path)), Ok(reply)) = (described, &answer) {
+            openapi::check(&method, &path, reply);
+        }
+        answer
     }
 }
 

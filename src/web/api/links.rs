@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{Answer, Context, sent::Sent},
     json,
+    whole::Whole,
 };
 use crate::{
     access::{self, Facts, Permit},
@@ -28,9 +29,9 @@ const MAX_LINKS: usize = 500;
 struct Wanted {
     images: Vec<WantedImage>,
     /// Seconds that the links must live at least.
-    expires_in: Option<u64>,
+    expires_in: Option<Whole<u64>>,
     /// One link for each of these widths, in pixels, for a `srcset`.
-    widths: Option<Vec<u32>>,
+    widths: Option<Vec<Whole<u32>>>,
 }
 
 #[derive(Deserialize)]
@@ -64,8 +65,8 @@ pub(in crate::web) async fn create(cx: &Context<'_>, body: Sent<'_>) -> Answer {
         cx.ensure(user).await?;
     }
     let wanted: Wanted = cx.json(body).await?;
-    let lifetime_secs = lifetime_secs(cx, &caller, wanted.expires_in)?;
-    let widths = wanted.widths.unwrap_or_default();
+    let lifetime_secs = lifetime_secs(cx, &caller, wanted.expires_in.map(|Whole(secs)| secs))?;
+    let widths: Vec<u32> = wanted.widths.unwrap_or_default().into_iter().map(|Whole(width)| width).collect();
     if wanted.images.len() * widths.len().max(1) > MAX_LINKS {
         return Err(Error::invalid_field(
             "images",

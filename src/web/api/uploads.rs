@@ -9,6 +9,7 @@ use super::{
     super::{Answer, Context, form, headers, sent::Sent},
     images::answer_image,
     json, no_content,
+    whole::Whole,
 };
 use crate::{
     access::State,
@@ -29,7 +30,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 struct NewUpload {
     content_type: String,
-    size: u64,
+    size: Whole<u64>,
     filename: Option<String>,
     sha256: Option<String>,
     #[serde(default)]
@@ -65,10 +66,11 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
     let format = Format::from_content_type(&new.content_type).ok_or_else(|| {
         Error::unsupported_type(format!("`content_type`: must be {}.", Format::CONTENT_TYPES))
     })?;
-    if new.size == 0 {
+    let Whole(size) = new.size;
+    if size == 0 {
         return Err(Error::invalid_field("size", "must be at least 1"));
     }
-    if new.size > settings.max_bytes {
+    if size > settings.max_bytes {
         return Err(Error::too_large("The image", settings.max_bytes));
     }
     let sha256 = new.sha256.as_deref().map(sha256_of_hex).transpose()?;
@@ -80,7 +82,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
             Presigned::Post => Method::Post,
             Presigned::Put => Method::Put,
         },
-        bytes: i64::try_from(new.size).unwrap_or(i64::MAX),
+        bytes: i64::try_from(size).unwrap_or(i64::MAX),
         granted_until_micros: clock::after(cx.now_micros, settings.grant_secs),
         landing: Landing::Incoming(Promised {
             key: key.clone(),
@@ -96,11 +98,11 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
     let store = &cx.app.store;
     let (url, fields, headers, expires_micros) = match new.method {
         Presigned::Post => {
-            let grant = store.presign_post(&object, new.size, expires_in, cx.now_micros).await?;
+            let grant = store.presign_post(&object, size, expires_in, cx.now_micros).await?;
             (grant.url, Some(grant.fields), None, grant.expires_micros)
         }
         Presigned::Put => {
-            let grant = store.presign_put(&object, new.size, sha256, expires_in, cx.now_micros).await?;
+            let grant = store.presign_put(&object, size, sha256, expires_in, cx.now_micros).await?;
             (grant.url, None, Some(grant.headers), grant.expires_micros)
         }
     };
