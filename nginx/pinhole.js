@@ -153,6 +153,11 @@ function target(r) {
     };
 }
 
+// Whether it depends on a date that pictures do not have: nginx would refuse a copy then, and the origin does not care.
+function hasUnknownDate(r) {
+    return values(r, 'if-unmodified-since').length > 0;
+}
+
 // What the picture depends on besides its path, and what the origin is told: nothing else may be in either.
 function accept(r, options) {
     const text = BY_ACCEPT.test(options) ? accepted(values(r, 'accept')) : '';
@@ -166,7 +171,7 @@ function routeVerified(r) {
     if (r.method == 'PURGE' && PURGED_PATH.test(to.path) && to.query === undefined) {
         return 'purge';
     }
-    if (!to.is_image) {
+    if (!to.is_image || hasUnknownDate(r)) {
         return 'pass';
     }
     let link = '-';
@@ -195,7 +200,7 @@ function routeAsked(r) {
     const authorization = values(r, 'authorization');
     const on_behalf_of = values(r, 'on-behalf-of');
     // The very bytes that were uploaded are kept nowhere. Two of what there should be one of, the origin refuses.
-    if (!to.is_image || !to.image || to.options == 'raw' || authorization.length > 1 || on_behalf_of.length > 1) {
+    if (!to.is_image || hasUnknownDate(r) || !to.image || to.options == 'raw' || authorization.length > 1 || on_behalf_of.length > 1) {
         return 'pass';
     }
     // A link speaks for itself: who follows it shares the answer. Of a viewer's cookies, pinhole's is asked with.

@@ -51,7 +51,8 @@ const submit = () => browser.click('#upload .main');
 
 async function signIn(user) {
   await choose('viewer', user);
-  await said(user ? `You are ${user}.` : 'Nobody is signed in: you are a stranger.');
+  // Not by the words that say so: what is not there for the new viewer may be told of right after.
+  await browser.until((user) => document.body.dataset.signedIn === user, user);
 }
 
 async function postSample(visibility, way = 'one') {

@@ -823,3 +823,15 @@ async fn the_bucket_shows_nothing_to_strangers() {
         assert_eq!(reply.status, 403, "{path}: {}", reply.text());
     }
 }
+
+#[tokio::test]
+async fn no_copy_that_a_link_brings_in_outlives_its_picture() {
+    let app = TestApp::start_with(&[("PINHOLE_UPLOAD__UNATTACHED_SECS", "40")]);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let reply = app.get(&app.link("alice", &image, "width=32").await).send().await.expect(200);
+    let said = reply.header("cache-control").to_owned();
+    let ages =
+        said.split(", ").filter_map(|part| part.split_once("max-age=").or(part.split_once("s-maxage=")));
+    let ages: Vec<u32> = ages.map(|(_, secs)| secs.parse().unwrap()).collect();
+    assert!(ages.len() == 2 && ages.iter().all(|secs| *secs <= 40), "{said}");
+}

@@ -190,6 +190,17 @@ fn each_edge_is_told_what_is_wrong_with_the_settings() {
     assert!(wrong("fastly", &keys, url, &[]).contains("link key 2026-a has a zero byte"));
     assert!(wrong("varnish", &keys, url, &["--origin", "https://10.0.0.1"]).contains("host:port"));
     assert!(wrong("varnish", &keys, "", &["--origin", "10.0.0.1:80"]).contains("server.public_url"));
+    let two = [("A", "first"), ("B", "second")].map(|(name, token)| {
+        let target = |setting: &str, value: &str| {
+            (format!("PINHOLE_EDGE__TARGETS__{name}__{setting}"), value.to_owned())
+        };
+        [target("KIND", "varnish"), target("URLS", "http://127.0.0.1:6081"), target("TOKEN", token)]
+    });
+    let output =
+        edge::command("varnish", &keys, url).args(["--origin", "10.0.0.1:80"]).envs(two.concat()).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("takes one token"));
     assert!(wrong("cloudflare", &keys, "", &[]).contains("--origin"));
     assert!(wrong("cloudflare", &keys, url, &["--origin", "https://a/b"]).contains("without a path"));
     assert!(wrong("cloudfront", "a:short", url, &[]).contains("43 characters"));

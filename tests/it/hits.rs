@@ -151,3 +151,29 @@ async fn a_flood_by_one_client_does_not_shut_out_another() {
     assert!(flood.contains(&503), "{flood:?}");
     assert_eq!(others, [200, 200]);
 }
+
+/// Whoever waits for a picture waits for nothing once his right is gone.
+#[tokio::test]
+async fn a_link_that_is_revoked_while_its_picture_is_made_shows_nothing() {
+    let app = TestApp::start_with(&[("PINHOLE_WORK__RENDERS", "1")]);
+    let image = app.upload("alice", jpeg(1600, 1200, 6)).await;
+    let link = app.link("alice", &image, "width=640").await;
+    // One at a time: this keeps the other one waiting.
+    let slow =
+        async { app.get(&format!("/i/{image}/width=1500,format=avif")).user("alice").await.send().await };
+    let waits = async {
+        while app.metric(r#"pinhole_queue_jobs{queue="renders",state="running"}"#).await == 0.0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        app.get(&link).send().await
+    };
+    let revoked = async {
+        while app.metric(r#"pinhole_queue_jobs{queue="renders",state="waiting"}"#).await == 0.0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        app.post(&format!("/v1/images/{image}/revoke")).user("alice").await.send().await.expect(204);
+    };
+    let (slow, waited, ()) = future::join3(slow, waits, revoked).await;
+    slow.expect(200);
+    waited.expect_problem(404, "not_found");
+}

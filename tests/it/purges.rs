@@ -606,3 +606,19 @@ async fn two_nodes_tell_an_edge_once() {
     until_outbox(&other, FIRST, 0).await;
     assert_eq!(other.number(AGAIN).await, 202);
 }
+
+/// A narrowing beside it has told the edge just before: the edge may have fetched the image again since.
+#[tokio::test]
+async fn an_erasure_tells_anew_what_a_narrowing_has_told_already() {
+    let edge = Edge::answering(Answers::With(503, "")).await;
+    let app = start(&webhook("front", &edge.url));
+    app.upload("alice", jpeg(64, 48, 1)).await;
+    app.alter(
+        "INSERT INTO purges (target, image_id, epoch, reason, state, due_at, since, created_at)
+         SELECT 'front', id, epoch + 1, 'revoked', 'again', 9000000000000000, 1, 1 FROM images",
+    )
+    .await;
+    app.request("DELETE", "/v1/users/alice").service().send().await.expect(202);
+    let told_anew = "SELECT COUNT(*) FROM purges WHERE state = 'first' AND reason = 'erased'";
+    assert_eq!(app.number(told_anew).await, 1);
+}

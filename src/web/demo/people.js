@@ -42,6 +42,7 @@ function mark() {
   for (const radio of document.getElementsByName('viewer')) {
     radio.checked = radio.value === (session.user ?? '');
   }
+  document.body.dataset.signedIn = session.user ?? '';
 }
 
 async function signIn(user) {
