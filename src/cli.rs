@@ -13,7 +13,7 @@ mod sign;
 mod sweep;
 mod token;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -98,6 +98,28 @@ fn place(config: &Config) -> Result<Place, Failure> {
 /// What to say of the app's rules that cannot be asked.
 fn bad_rules(error: &DbError) -> Failure {
     Failure::failed(format!("rules.facts or rules.allowed: {error}"))
+}
+
+/// Does something with the ledger of the settings, which must be there and up to date, and prints what it says.
+fn with_ledger(
+    config: &Config,
+    act: impl AsyncFnOnce(&Db) -> Result<String, Failure>,
+) -> Result<(), Failure> {
+    let place = place(config)?;
+    require_there(&place)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
+    runtime.block_on(async {
+        let db = open(&place).await?;
+        let schema = db.schema().await.map_err(Failure::failed)?;
+        if !schema.pending.is_empty() {
+            return Err(Failure::failed(serve::pending(&place, &schema.pending)));
+        }
+        let done = act(&db).await;
+        db.close().await;
+        // What was done is done, whoever reads of it.
+        let _ = std::io::stdout().write_all(done?.as_bytes());
+        Ok(())
+    })
 }
 
 /// Refuses a SQLite file that is not there: opening would make it.

@@ -68,7 +68,7 @@ struct Held {
 /// Leave to work; whoever holds it counts as running.
 #[derive(Clone, Debug)]
 pub struct Pass {
-    _held: Arc<(Place, [Option<OwnedSemaphorePermit>; 2])>,
+    _held: Arc<(Place, OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
 }
 
 impl Gate {
@@ -163,7 +163,7 @@ impl Place {
             None => None,
         };
         let turn = turn(&self.running).await?;
-        Ok(Pass { _held: Arc::new((self.clone(), [Some(turn), own])) })
+        Ok(Pass { _held: Arc::new((self.clone(), turn, own)) })
     }
 }
 

@@ -1,11 +1,9 @@
 //! `pinhole key`: the keys that services authenticate with.
 
-use std::io::Write as _;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand::{TryRng as _, rngs::SysRng};
 
-use super::{Failure, open, place, require_there, settings};
+use super::{Failure, settings, with_ledger};
 use crate::{
     access::Scopes,
     clock,
@@ -60,24 +58,10 @@ enum What {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let config = args.settings.load()?;
-    let place = place(&config)?;
-    require_there(&place)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
-    runtime.block_on(async {
-        let db = open(&place).await?;
-        let schema = db.schema().await.map_err(Failure::failed)?;
-        if !schema.pending.is_empty() {
-            return Err(Failure::failed(super::serve::pending(&place, &schema.pending)));
-        }
-        let done = match &args.what {
-            What::Add { name, scopes } => add(&db, name, *scopes).await,
-            What::List => list(&db).await,
-            What::Retire { id } => retire(&db, id).await,
-        };
-        db.close().await;
-        print(&done?);
-        Ok(())
+    with_ledger(&args.settings.load()?, async |db| match &args.what {
+        What::Add { name, scopes } => add(db, name, *scopes).await,
+        What::List => list(db).await,
+        What::Retire { id } => retire(db, id).await,
     })
 }
 
@@ -125,9 +109,4 @@ async fn retire(db: &Db, id: &str) -> Result<String, Failure> {
     }
     tx.commit().await.map_err(Failure::failed)?;
     Ok(format!("{id} is retired\n"))
-}
-
-fn print(text: &str) {
-    // What was done is done, whoever reads of it.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

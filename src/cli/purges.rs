@@ -1,10 +1,10 @@
 //! `pinhole purges`: what edges are still to be told.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Failure, open, place, require_there, settings};
+use super::{Failure, settings, with_ledger};
 use crate::{
     clock,
     config::Config,
@@ -90,24 +90,10 @@ struct PurgeView {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.settings.load()?;
-    let place = place(&config)?;
-    require_there(&place)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
-    runtime.block_on(async {
-        let db = open(&place).await?;
-        let schema = db.schema().await.map_err(Failure::failed)?;
-        if !schema.pending.is_empty() {
-            return Err(Failure::failed(super::serve::pending(&place, &schema.pending)));
-        }
-        let done = match &args.what {
-            What::List { json } => list(&db, &config, *json).await,
-            What::Retry { edge } => retry(&db, edge.as_deref()).await,
-            What::Forget { edge } => forget(&db, &config, edge).await,
-        };
-        db.close().await;
-        // What was done is done, whoever reads of it.
-        let _ = std::io::stdout().write_all(done?.as_bytes());
-        Ok(())
+    with_ledger(&config, async |db| match &args.what {
+        What::List { json } => list(db, &config, *json).await,
+        What::Retry { edge } => retry(db, edge.as_deref()).await,
+        What::Forget { edge } => forget(db, &config, edge).await,
     })
 }
 
