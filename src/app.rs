@@ -119,15 +119,7 @@ impl App {
     /// bucket reachable.
     pub fn new(config: Config, db: Db, store: Store, dev: bool) -> Result<Self, StartError> {
         let metrics = Metrics::new(db.calls(), store.calls());
-        let limits = Limits {
-            max_pixels: config.upload.max_pixels,
-            max_animation_pixels: config.upload.max_animation_pixels,
-            max_frames: config.upload.max_frames,
-            max_output_side: config.transform.max_side,
-            max_output_pixels: config.transform.max_pixels,
-            max_avif_pixels: config.transform.max_avif_pixels,
-            ..Limits::default()
-        };
+        let limits = limits(&config);
         let work = config.work.clone();
         let mut queues = queues::Queues::new(metrics.clone());
         let memory = Budget::new(work.render_memory_bytes);
@@ -172,11 +164,7 @@ impl App {
                     memory,
                 },
                 limits,
-                ingest::Rules {
-                    upload: config.upload.clone(),
-                    quota: config.quota,
-                    masters: config.masters.clone(),
-                },
+                rules(&config),
             ),
             rights: Rights::new(db.clone(), &config.cache),
             description: description(&config)?,
@@ -278,6 +266,25 @@ fn description(config: &Config) -> Result<openapi::Document, serde_json::Error> 
     })
 }
 
-fn one_a_core(setting: usize) -> usize {
+/// What a picture may be at most, coming in and going out.
+pub(crate) fn limits(config: &Config) -> Limits {
+    Limits {
+        max_pixels: config.upload.max_pixels,
+        max_animation_pixels: config.upload.max_animation_pixels,
+        max_frames: config.upload.max_frames,
+        max_output_side: config.transform.max_side,
+        max_output_pixels: config.transform.max_pixels,
+        max_avif_pixels: config.transform.max_avif_pixels,
+        ..Limits::default()
+    }
+}
+
+/// What may come in.
+pub(crate) fn rules(config: &Config) -> ingest::Rules {
+    ingest::Rules { upload: config.upload.clone(), quota: config.quota, masters: config.masters.clone() }
+}
+
+/// A setting that is so many, or one for each core.
+pub(crate) fn one_a_core(setting: usize) -> usize {
     if setting > 0 { setting } else { thread::available_parallelism().map_or(1, NonZeroUsize::get) }
 }

@@ -3,8 +3,11 @@
 mod dev;
 mod doctor;
 mod edge;
+mod import;
 mod key;
 mod migrate;
+mod pair;
+mod progress;
 mod purges;
 mod run;
 mod serve;
@@ -22,6 +25,8 @@ use crate::{
     db::{Db, DbError},
 };
 
+pub use self::progress::Stderr;
+
 /// An access-controlled image origin.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
@@ -35,6 +40,7 @@ enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
     Migrate(migrate::Args),
+    Import(import::Args),
     Sweep(sweep::Args),
     Doctor(doctor::Args),
     Sign(sign::SignArgs),
@@ -71,6 +77,7 @@ impl Cli {
             Command::Dev(args) => dev::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::Migrate(args) => migrate::run(&args),
+            Command::Import(args) => import::run(&args),
             Command::Sweep(args) => sweep::run(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Sign(args) => sign::sign(&args),

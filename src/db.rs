@@ -14,6 +14,7 @@ pub mod erasures;
 pub mod facts;
 pub mod idempotency;
 pub mod images;
+pub mod imports;
 mod listen;
 mod lock;
 mod migrations;

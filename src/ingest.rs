@@ -4,12 +4,14 @@
 //! stripped file is the one that is verified and stored under a key that no client can write to.
 
 mod checksum;
+mod imported;
 mod presigned;
 mod reserved;
 mod resumable;
 mod spool;
 
 pub use checksum::{BadChecksum, Checksum};
+pub use imported::Kept;
 pub use reserved::Completed;
 pub use resumable::Receiving;
 pub use spool::{Spool, Spooled, Taken};
@@ -321,10 +323,21 @@ impl Prepared {
 
     /// Makes the file a ready image, in a transaction that may go on to use it: all or nothing.
     pub async fn admit(&self, conn: &mut Conn, unattached_secs: u64) -> Result<ImageId, IngestError> {
-        let (now, blob) = (clock::now_micros(), self.put_into_use(conn).await?);
+        let blob = self.put_into_use(conn).await?;
+        self.admit_with(conn, &blob, unattached_secs).await
+    }
+
+    /// The same with the blob that was put into use.
+    async fn admit_with(
+        &self,
+        conn: &mut Conn,
+        blob: &BlobKey,
+        unattached_secs: u64,
+    ) -> Result<ImageId, IngestError> {
+        let now = clock::now_micros();
         let (image, deadline) = (ImageId::new(), clock::after(now, unattached_secs));
         let filename = self.filename.as_deref();
-        images::insert_ready(conn, image, &self.owner, &blob, filename, now, deadline).await?;
+        images::insert_ready(conn, image, &self.owner, blob, filename, now, deadline).await?;
         self.require_quota(conn).await?;
         Ok(image)
     }

@@ -11,6 +11,7 @@
 //! | [`app`] | everything shared, built once and passed explicitly |
 //! | [`error`] | what went wrong inside becomes what the outside is told |
 //! | [`identity`], [`issuer`] | who asks: a user by token, a service by key, or nobody; and whose tokens count |
+//! | [`import`] | an existing folder or bucket comes in: what lies there, whose it is, each file once |
 //! | [`ingest`] | the one way in: sniff, strip, decode, make masters, hash, publish |
 //! | [`work`] | background jobs whose state is the ledger: the sweeper, erasure, reconciling, purges |
 //! | [`variants`] | renditions, each made once, from an original or a master of it, and kept in memory and bucket; large files streamed |
@@ -124,6 +125,7 @@ pub mod fetch;
 pub mod gate;
 pub mod id;
 pub mod identity;
+pub mod import;
 pub mod ingest;
 pub mod issuer;
 pub mod link;

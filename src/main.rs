@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use pinhole::cli::Cli;
+use pinhole::cli::{Cli, Stderr};
 use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `RUST_LOG` says otherwise. s3s logs a plain 404 as an error, and the SDK every
@@ -18,6 +18,6 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let ansi = stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(|| Stderr).init();
     cli.run()
 }

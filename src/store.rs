@@ -12,6 +12,7 @@ mod cors;
 mod credentials;
 mod environment;
 mod error;
+mod foreign;
 mod grant;
 mod key;
 mod listing;

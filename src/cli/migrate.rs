@@ -2,7 +2,10 @@
 
 use std::{io::Write as _, path::PathBuf};
 
-use super::{Failure, open, place};
+use super::{
+    Failure, open, place,
+    progress::{Progress, Standing},
+};
 use crate::config::Config;
 
 /// Applies pending migrations, and says which.
@@ -27,7 +30,9 @@ async fn migrate(args: &Args) -> Result<(), Failure> {
     let config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
     let place = place(&config)?;
     let db = open(&place).await?;
+    let progress = Progress::start(|| Standing { done: None, text: "applying migrations".to_owned() });
     let applied = db.migrate().await.map_err(|error| Failure::failed(format!("{place}: {error}")))?;
+    drop(progress);
     db.close().await;
     let lines = match applied.as_slice() {
         [] => vec![format!("{place}: nothing to do\n")],

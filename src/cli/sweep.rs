@@ -2,18 +2,14 @@
 
 mod text;
 
-use std::{
-    io::Write as _,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-};
+use std::{io::Write as _, sync::atomic::Ordering};
 
-use super::{Failure, dev, place, require_there, run as serving, serve};
+use super::{
+    Failure, pair,
+    progress::{Progress, Standing},
+};
 use crate::{
     clock,
-    config::{Config, Place},
-    db::Db,
-    store::{Settings, Store},
     work::{
         Sweeper,
         reconcile::{Mode, Reconciler, Refusal, Report},
@@ -33,12 +29,8 @@ Examples:
 
 Settings come from the file, then from the environment, such as PINHOLE_SWEEP__GRACE_SECS=86400.")]
 pub(super) struct Args {
-    /// The file with the settings (TOML); of its sections, database, bucket and sweep matter
-    #[arg(long, value_name = "FILE", conflicts_with = "data")]
-    config: Option<PathBuf>,
-    /// Instead, the folder of a `pinhole dev` that is stopped
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    pair: pair::Args,
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -52,64 +44,22 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
-    runtime.block_on(async {
-        match &args.data {
-            Some(folder) => sweep_folder(args, folder, &config).await,
-            None => sweep_place(args, &config).await,
-        }
+    args.pair.with(args.dry_run, async |pair| {
+        let (db, store, config) = (&pair.db, &pair.store, &pair.config);
+        let sweeper = Sweeper::new(db.clone(), store.clone(), None, config.upload.unattached_secs);
+        let reconciler = Reconciler::new(db.clone(), store.clone(), sweeper, config.sweep);
+        let mode = if args.dry_run { Mode::DryRun } else { Mode::Mend { force: args.force } };
+        let compared = reconciler.compared();
+        let progress = Progress::start(move || {
+            let text = format!("objects compared: {}", compared.load(Ordering::Relaxed));
+            Standing { done: None, text }
+        });
+        let done = reconciler.run(clock::now_micros(), mode).await;
+        drop(progress);
+        let report = done.map_err(|error| Failure::failed(format!("{error}; run it again, it goes on")))?;
+        print(args, &report)?;
+        verdict(&report)
     })
-}
-
-/// Sweeps the database and the bucket of the settings. A SQLite file may have its server meanwhile.
-async fn sweep_place(args: &Args, config: &Config) -> Result<(), Failure> {
-    let place = place(config)?;
-    let settings = Settings::find(&config.bucket).await.map_err(Failure::usage)?;
-    // Everything in the bucket would be an orphan.
-    require_there(&place)?;
-    let store = Store::connect(&settings);
-    store.ping().await.map_err(|error| serve::bucket_failure(&settings, &error))?;
-    let db = open(args, &place).await?;
-    let done = sweep(args, &place, &db, &store, config).await;
-    db.close().await;
-    done
-}
-
-/// Sweeps the data folder of a stopped `pinhole dev`, whose bucket is served for so long.
-async fn sweep_folder(args: &Args, folder: &Path, config: &Config) -> Result<(), Failure> {
-    let data = dev::data::Dir::open_existing(folder).map_err(Failure::failed)?;
-    let listener = serving::bind("the bucket", (Ipv4Addr::LOCALHOST, 0).into()).await?;
-    let bucket = dev::Bucket::serve(&data, listener, serving::limits(&config.server))?;
-    let place = Place::Sqlite(data.database());
-    let db = open(args, &place).await?;
-    let done = sweep(args, &place, &db, &bucket.store, config).await;
-    db.close().await;
-    bucket.stop().await;
-    done
-}
-
-async fn open(args: &Args, place: &Place) -> Result<Db, Failure> {
-    if args.dry_run { super::look_at(place).await } else { super::open(place).await }
-}
-
-async fn sweep(args: &Args, place: &Place, db: &Db, store: &Store, config: &Config) -> Result<(), Failure> {
-    let schema = db.schema().await.map_err(|error| Failure::failed(format!("{place}: {error}")))?;
-    if !schema.pending.is_empty() {
-        return Err(Failure::failed(match args.data {
-            Some(_) => format!("{place}: older than this program; start pinhole dev with this folder once"),
-            None => serve::pending(place, &schema.pending),
-        }));
-    }
-    let db = db.clone().judged_by(&config.rules).await.map_err(|error| super::bad_rules(&error))?;
-    let db = db.telling(config.edge.names());
-    let sweeper = Sweeper::new(db.clone(), store.clone(), None, config.upload.unattached_secs);
-    let reconciler = Reconciler::new(db.clone(), store.clone(), sweeper, config.sweep);
-    let mode = if args.dry_run { Mode::DryRun } else { Mode::Mend { force: args.force } };
-    let done = reconciler.run(clock::now_micros(), mode).await;
-    let report = done.map_err(|error| Failure::failed(format!("{error}; run it again, it goes on")))?;
-    print(args, &report)?;
-    verdict(&report)
 }
 
 fn print(args: &Args, report: &Report) -> Result<(), Failure> {

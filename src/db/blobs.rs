@@ -114,6 +114,33 @@ pub async fn lease(
     row.map(|(key,)| parse_key(&key)).transpose()
 }
 
+/// What the objects of a blob have to be.
+#[derive(Clone, Debug)]
+pub struct Hashes {
+    /// Their format.
+    pub format: Format,
+    /// SHA-256 of the uploaded file, in hexadecimal.
+    pub raw: String,
+    /// The same of what it is without its metadata; `None` where that was never written down.
+    pub original: Option<String>,
+}
+
+/// What a blob's objects have to be, unless it is gone or going.
+pub async fn hashes(conn: &mut Conn, key: &BlobKey) -> Result<Option<Hashes>, DbError> {
+    let row = optional!(
+        conn,
+        (String, String, Option<String>),
+        "SELECT content_type, sha256, original_sha256 FROM blobs WHERE key = $1 AND state <> 'dying'",
+        key.as_str()
+    )?;
+    row.map(|(content_type, raw, original)| {
+        let format =
+            Format::from_content_type(&content_type).ok_or(DbError::Unknown("content type", content_type))?;
+        Ok(Hashes { format, raw, original })
+    })
+    .transpose()
+}
+
 /// Takes a lease on a live blob, so that it is not released while a master of it is written. False when
 /// it is not live any more.
 pub async fn lease_live(conn: &mut Conn, key: &BlobKey, deadline_micros: i64) -> Result<bool, DbError> {

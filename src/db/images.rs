@@ -389,6 +389,39 @@ pub async fn settle(conn: &mut Conn, image: ImageId, unattached_deadline_micros:
     Ok(())
 }
 
+/// Whether a ready image has no deadline, or one that is not before this time.
+pub async fn is_kept_until(conn: &mut Conn, image: ImageId, micros: i64) -> Result<bool, DbError> {
+    let row = optional!(
+        conn,
+        (i64,),
+        "SELECT CAST(1 AS BIGINT) FROM images
+         WHERE id = $1 AND state = 'ready' AND (deadline IS NULL OR deadline >= $2)",
+        image.to_string(),
+        micros
+    )?;
+    Ok(row.is_some())
+}
+
+/// Puts off the deadline of a ready image that nothing uses, if it is an earlier one.
+pub async fn put_off(
+    conn: &mut Conn,
+    image: ImageId,
+    now_micros: i64,
+    deadline_micros: i64,
+) -> Result<(), DbError> {
+    let touched = execute!(
+        conn,
+        "UPDATE images SET deadline = $2 WHERE id = $1 AND state = 'ready' AND deadline > $3 AND deadline < $2",
+        image.to_string(),
+        deadline_micros,
+        now_micros
+    )?;
+    if touched == 1 {
+        conn.changes(Change::Image(image));
+    }
+    Ok(())
+}
+
 /// Images whose deadline has passed, with their states.
 pub async fn due(conn: &mut Conn, now_micros: i64, limit: i64) -> Result<Vec<(ImageId, State)>, DbError> {
     let rows = all!(

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "variants", include_str!("migrations/0007_variants.sql")),
     (8, "outbox", include_str!("migrations/0008_outbox.sql")),
     (9, "originals", include_str!("migrations/0009_originals.sql")),
+    (10, "imports", include_str!("migrations/0010_imports.sql")),
 ];
 
 /// How far a database has come.

@@ -29,6 +29,12 @@ pub enum StoreError {
         /// The key that was asked for.
         key: String,
     },
+    /// The object has been written anew since it was listed.
+    #[error("object {key} is another one than a moment ago")]
+    Changed {
+        /// The key that was asked for.
+        key: String,
+    },
     /// The range begins behind the object's end (RFC 9110, section 15.5.17).
     #[error("object {key} has no bytes in the range asked for")]
     Range {

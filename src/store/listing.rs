@@ -24,6 +24,8 @@ pub struct Listed {
     pub bytes: u64,
     /// When it was written, in seconds since 1970.
     pub modified_secs: u64,
+    /// What tells one version of it from another; empty if the server does not say.
+    pub etag: String,
 }
 
 impl Store {
@@ -49,6 +51,7 @@ impl Store {
                 key: object.key().ok_or_else(|| incomplete("key"))?.to_owned(),
                 bytes: length(object.size())?,
                 modified_secs: secs(object.last_modified())?,
+                etag: object.e_tag().unwrap_or_default().to_owned(),
             })
         });
         let objects = objects.collect::<Result<Vec<_>, StoreError>>()?;

@@ -28,6 +28,11 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use thiserror::Error;
 
 use self::merge::{Merge, Row, Step};
@@ -63,6 +68,7 @@ pub struct Reconciler {
     sweeper: Sweeper,
     rules: Sweep,
     page: u16,
+    compared: Arc<AtomicU64>,
 }
 
 /// What to do about what is found.
@@ -117,7 +123,12 @@ struct Rows {
 impl Reconciler {
     /// A reconciler that also sweeps, by these rules.
     pub fn new(db: Db, store: Store, sweeper: Sweeper, rules: Sweep) -> Self {
-        Self { db, store, sweeper, rules, page: PAGE }
+        Self { db, store, sweeper, rules, page: PAGE, compared: Arc::default() }
+    }
+
+    /// How many objects and rows were compared in the look that is being taken.
+    pub fn compared(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.compared)
     }
 
     /// Reconciles once, at a time in microseconds since the Unix epoch. A dry run changes nothing at all.
@@ -148,8 +159,13 @@ impl Reconciler {
         let young_from_secs = clock::secs(clock::before(now_micros, self.rules.grace_secs));
         let mut walk = Walk { on: self, young_from_secs, max_deleted, found: Found::new() };
         let (mut merge, mut rows, mut after) = (Merge::default(), Rows::new(), String::new());
+        self.compared.store(0, Ordering::Relaxed);
         loop {
-            match merge.step() {
+            let step = merge.step();
+            if matches!(step, Step::Matched(..) | Step::Unknown(_) | Step::Unfound(_)) {
+                self.compared.fetch_add(1, Ordering::Relaxed);
+            }
+            match step {
                 Step::MoreObjects => {
                     // Without a prefix, so that what lies outside of ours is seen as well.
                     let page = self.store.list("", &after, self.page).await?;

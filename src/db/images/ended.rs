@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        Change, Conn, DbError, blobs,
+        Change, Conn, DbError, blobs, imports,
         outbox::{self, Reason},
         rules,
     },
@@ -86,6 +86,7 @@ async fn detach_deleted(
     execute!(conn, "DELETE FROM attachments WHERE image_id = $1", image.to_string())?;
     execute!(conn, "UPDATE users SET avatar_image_id = NULL WHERE avatar_image_id = $1", image.to_string())?;
     execute!(conn, "UPDATE images SET blob_key = NULL WHERE id = $1", image.to_string())?;
+    imports::forget_image(conn, image).await?;
     blobs::let_go(conn, &blob, now_micros).await?;
     Ok(Some(blob))
 }

@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn listed(key: &str) -> Listed {
-        Listed { key: key.to_owned(), bytes: 1, modified_secs: 1 }
+        Listed { key: key.to_owned(), bytes: 1, modified_secs: 1, etag: String::new() }
     }
 
     /// Keys of ours, few enough that both sides share many, and keys that are nobody's.
