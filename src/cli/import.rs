@@ -67,7 +67,7 @@ pub(super) struct Args {
     #[command(flatten)]
     whose: Whose,
     #[command(flatten)]
-    pair: pair::Args,
+    pair: pair::Where,
     /// How long an image is kept that the app does not attach; a later run gives it the whole time again
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = humantime::parse_duration)]
     keep: Duration,

@@ -11,7 +11,7 @@ use crate::{
 
 /// Which ledger and which bucket.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct Where {
     /// The file with the settings (TOML); of a server, it is the same that the server has
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     config: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub(super) struct Pair {
     pub(super) bucket: Option<Settings>,
 }
 
-impl Args {
+impl Where {
     /// The settings alone.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         Config::load(self.config.as_deref(), &[]).map_err(Failure::usage)

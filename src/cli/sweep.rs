@@ -30,7 +30,7 @@ Examples:
 Settings come from the file, then from the environment, such as PINHOLE_SWEEP__GRACE_SECS=86400.")]
 pub(super) struct Args {
     #[command(flatten)]
-    pair: pair::Args,
+    pair: pair::Where,
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
