@@ -371,6 +371,9 @@ impl Importer {
         {
             return self.keep(*image, Some(&entry)).await;
         }
+        if spooled.is_empty() {
+            return refused("it is empty".to_owned(), meant::is_picture(file.name(), &[]));
+        }
         let is_picture = meant::is_picture(file.name(), &head);
         let before = before.map(|(image, _)| image);
         let name = file.name().chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();

@@ -22,6 +22,7 @@ mod files;
 mod hits;
 mod hostile;
 mod idempotency;
+mod import;
 mod issuer;
 mod jpegs;
 mod listener;

@@ -393,7 +393,7 @@ async fn it_finishes_what_is_under_way_before_it_stops() {
 
 #[test]
 fn every_command_explains_itself_with_examples() {
-    for command in ["dev", "serve", "migrate", "sweep"] {
+    for command in ["dev", "serve", "migrate", "import", "sweep"] {
         let output = Command::new(env!("CARGO_BIN_EXE_pinhole")).args([command, "--help"]).output().unwrap();
         let help = text(&output.stdout);
         assert!(output.status.success() && help.contains("Examples:"), "{help}");
