@@ -6,6 +6,7 @@
 pub mod bucket;
 pub mod folder;
 mod meant;
+mod outcome;
 pub mod owners;
 pub mod source;
 
@@ -17,10 +18,10 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub use self::outcome::{Line, Outcome, Tally};
 use self::{
     owners::Owners,
     source::{File, Found, Read, ReadError, Source, SourceError},
@@ -82,66 +83,6 @@ pub struct Rules {
     pub again: bool,
 }
 
-/// What came of files, in numbers.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Tally {
-    /// Files that came in, or would, in a dry run.
-    pub imported: u64,
-    /// Their bytes.
-    pub imported_bytes: u64,
-    /// Those among them that had come in before, and have changed since.
-    pub changed: u64,
-    /// Files that had come in before.
-    pub known: u64,
-    /// Files whose images were deleted since.
-    pub deleted: u64,
-    /// Pictures that were refused.
-    pub refused: u64,
-    /// Files that are no pictures.
-    pub no_pictures: u64,
-    /// Hidden files and folders, and links, which nobody looked at.
-    pub passed: u64,
-}
-
-/// What came of one file.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// Its path below the source.
-    pub path: String,
-    /// Its length in bytes, where it came in or would.
-    pub bytes: u64,
-    /// Whose it is, where that is known.
-    pub owner: Option<UserId>,
-    /// What came of it.
-    pub outcome: Outcome,
-}
-
-/// What may come of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is an image now.
-    Imported {
-        /// The image; `None` in a dry run.
-        image: Option<ImageId>,
-        /// The image that an earlier version of it became, which is left as it is.
-        replaces: Option<ImageId>,
-    },
-    /// It was one already.
-    Known {
-        /// The image.
-        image: ImageId,
-    },
-    /// It was one, which is not there any more.
-    Deleted,
-    /// It is none.
-    Refused {
-        /// Why.
-        why: String,
-        /// Whether it is meant to be a picture at all.
-        is_picture: bool,
-    },
-}
-
 /// Why a run ended before all was brought in; it can simply be run again.
 #[derive(Debug, Error)]
 pub enum ImportError {
@@ -174,27 +115,6 @@ impl ImportError {
             Self::Db(error) | Self::Ingest(IngestError::Db(error)) => error.is_outage(),
             Self::Ingest(IngestError::Expired | IngestError::Gate(_)) | Self::Contended(_) => true,
             _ => false,
-        }
-    }
-}
-
-impl Tally {
-    /// How many files were looked at.
-    pub fn files(&self) -> u64 {
-        self.imported + self.known + self.deleted + self.refused + self.no_pictures
-    }
-
-    fn add(&mut self, line: &Line) {
-        match &line.outcome {
-            Outcome::Imported { replaces, .. } => {
-                self.imported += 1;
-                self.imported_bytes += line.bytes;
-                self.changed += u64::from(replaces.is_some());
-            }
-            Outcome::Known { .. } => self.known += 1,
-            Outcome::Deleted => self.deleted += 1,
-            Outcome::Refused { is_picture: true, .. } => self.refused += 1,
-            Outcome::Refused { is_picture: false, .. } => self.no_pictures += 1,
         }
     }
 }
@@ -258,8 +178,8 @@ impl Importer {
     ) -> Result<(), ImportError> {
         let (mut found, mut stops) = (self.source.walk(), stop.subscribe());
         while let Some(found) = next(&mut found, &mut stops).await {
-            let file = match self.meant(found?) {
-                Ok(Some((file, owner))) => (file, owner),
+            let (file, owner) = match self.meant(found?) {
+                Ok(Some(meant)) => meant,
                 Ok(None) => {
                     self.tally().passed += 1;
                     continue;
@@ -270,10 +190,9 @@ impl Importer {
                     continue;
                 }
             };
-            let (file, owner) = file;
             let mut conn = self.db.read().await?;
             let outcome = if users::is_alive(&mut conn, &owner).await? == Some(false) {
-                erased()
+                Outcome::erased()
             } else {
                 match imports::find(&mut conn, &self.entry(&file, &owner), clock::now_micros()).await? {
                     Some(Known::There { image, version, .. }) if version == file.version => {
@@ -349,7 +268,7 @@ impl Importer {
     async fn bring_in(&self, file: &File, owner: &UserId) -> Result<Outcome, ImportError> {
         let entry = self.entry(file, owner);
         if !self.is_welcome(owner).await? {
-            return Ok(erased());
+            return Ok(Outcome::erased());
         }
         let found = imports::find(&mut self.db.read().await?, &entry, clock::now_micros()).await?;
         let before = match found {
@@ -385,7 +304,7 @@ impl Importer {
             Err(IngestError::QuotaExceeded) => {
                 refused("its owner has as much as quota.images or quota.bytes allows".to_owned(), true)
             }
-            Err(IngestError::OwnerGone) => Ok(erased()),
+            Err(IngestError::OwnerGone) => Ok(Outcome::erased()),
             Err(
                 error @ (IngestError::Heic
                 | IngestError::Rejected(_)
@@ -429,10 +348,6 @@ impl Importer {
         }
         Ok(Outcome::Known { image })
     }
-}
-
-fn erased() -> Outcome {
-    Outcome::Refused { why: "its owner was erased, and has no images any more".to_owned(), is_picture: true }
 }
 
 /// What the walk comes upon next; `None` at its end, or when it is to stop.

@@ -312,9 +312,10 @@ fn show(tally: &Arc<Mutex<Tally>>, files: Option<u64>) -> Progress {
     let shared = Arc::clone(tally);
     Progress::start(move || {
         let now = self::tally(&shared);
-        let text = format!("files, imported {}, known {}, refused {}", now.imported, now.known, now.refused);
         let done = files.map(|files| (now.files(), files));
-        let text = if done.is_some() { text } else { format!("{} {text}", now.files()) };
+        let counted = if done.is_none() { format!("files {}, ", now.files()) } else { String::new() };
+        let text =
+            format!("{counted}imported {}, known {}, refused {}", now.imported, now.known, now.refused);
         Standing { done, text }
     })
 }

@@ -80,9 +80,9 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// The style while the end is not known.
-const WITHOUT_END: &str = "{spinner} {msg} {elapsed}";
+const WITHOUT_END: &str = "{spinner} {elapsed} {wide_msg}";
 /// The style of a bar whose end is.
-const WITH_END: &str = "[{bar:30}] {pos}/{len} {msg} {elapsed}, {eta} left";
+const WITH_END: &str = "[{bar:20}] {pos}/{len} {eta} left; {wide_msg}";
 
 fn draw(bar: &ProgressBar, Standing { done, text }: Standing) {
     if let Some((done, of)) = done {
@@ -98,7 +98,7 @@ fn draw(bar: &ProgressBar, Standing { done, text }: Standing) {
 
 fn in_words(Standing { done, text }: &Standing) -> String {
     match done {
-        Some((done, of)) => format!("{done} of {of} {text}"),
+        Some((done, of)) => format!("{done} of {of}: {text}"),
         None => text.clone(),
     }
 }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_line_says_what_a_bar_shows() {
         let standing = |done| Standing { done, text: "files".to_owned() };
-        assert_eq!(in_words(&standing(Some((3, 10)))), "3 of 10 files");
+        assert_eq!(in_words(&standing(Some((3, 10)))), "3 of 10: files");
         assert_eq!(in_words(&standing(None)), "files");
     }
 }

@@ -285,6 +285,26 @@ async fn stopped_and_killed_anywhere_each_picture_comes_in_once() {
 }
 
 #[tokio::test]
+async fn two_at_once_bring_each_picture_in_once() {
+    const PICTURES: u8 = 12;
+    let app = serve();
+    let pictures: Vec<_> = (0..PICTURES).map(|seed| (format!("{seed}.png"), png(640, 480, seed))).collect();
+    let source = folder(&pictures.iter().map(|(path, bytes)| (&**path, bytes.clone())).collect::<Vec<_>>());
+    let start = || {
+        let mut command = import(&app, at(&source), &["--owner", "alice", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [start(), start()].map(|child| {
+        let (out, _) = expect(&child.wait_with_output().unwrap(), 0);
+        serde_json::from_str::<Value>(&out).unwrap()
+    });
+    let sum = |name: &str| both.iter().map(|told| told[name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("imported"), sum("known")), (PICTURES.into(), PICTURES.into()), "{both:?}");
+    assert_eq!(listed(&app, "alice").await.len(), usize::from(PICTURES));
+    assert_eq!(app.number("SELECT COUNT(*) FROM images").await, i64::from(PICTURES));
+}
+
+#[tokio::test]
 async fn a_second_signal_stops_at_once() {
     let app = serve();
     // A server that accepts, and never says anything.
