@@ -11,7 +11,7 @@ use moka::sync::Cache;
 use crate::{client::Client, config};
 
 /// After so long without a request a bucket is full again, as one that was never asked for is.
-const FULL_AFTER: Duration = Duration::from_secs(60);
+const FULL_AFTER: Duration = Duration::from_mins(1);
 
 /// Counts requests by client.
 #[derive(Debug)]
