@@ -35,6 +35,7 @@ mod options;
 mod originals;
 mod pictures;
 mod purges;
+mod rates;
 mod readme;
 mod referee;
 mod rules;
