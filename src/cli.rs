@@ -13,13 +13,14 @@ mod sign;
 mod sweep;
 mod token;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Config, Place, Secret},
     db::{Db, DbError},
+    log,
 };
 
 /// An access-controlled image origin.
@@ -88,6 +89,17 @@ impl Cli {
             }
         }
     }
+}
+
+/// Reads the settings, which say how the log goes on; `defaults` replace the general ones.
+fn load(file: Option<&Path>, defaults: &[(&str, &str)]) -> Result<Config, Failure> {
+    let config = Config::load(file, defaults).map_err(Failure::usage)?;
+    log::go_by(&config.log);
+    if !config.ignored.is_empty() {
+        let names = config.ignored.join(", ");
+        tracing::warn!("ignored, since they name no setting (PINHOLE_SECTION__NAME): {names}");
+    }
+    Ok(config)
 }
 
 /// Where the settings say that the database is.

@@ -109,7 +109,7 @@ struct Doctor<'a> {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
+    let config = super::load(args.config.as_deref(), &[])?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
     runtime.block_on(async {
         serve::require_production(&config)?;

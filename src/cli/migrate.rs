@@ -3,7 +3,6 @@
 use std::{io::Write as _, path::PathBuf};
 
 use super::{Failure, open, place};
-use crate::config::Config;
 
 /// Applies pending migrations, and says which.
 ///
@@ -24,7 +23,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn migrate(args: &Args) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
+    let config = super::load(args.config.as_deref(), &[])?;
     let place = place(&config)?;
     let db = open(&place).await?;
     let applied = db.migrate().await.map_err(|error| Failure::failed(format!("{place}: {error}")))?;

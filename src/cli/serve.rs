@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn serve(args: &Args) -> Result<(), Failure> {
-    let mut config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
+    let mut config = super::load(args.config.as_deref(), &[])?;
     config.server.role = args.role.unwrap_or(config.server.role);
     config.server.listen = args.listen.unwrap_or(config.server.listen);
     config.server.ops_listen = args.ops_listen.unwrap_or(config.server.ops_listen);

@@ -52,7 +52,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
+    let config = super::load(args.config.as_deref(), &[])?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
     runtime.block_on(async {
         match &args.data {
