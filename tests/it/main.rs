@@ -25,6 +25,7 @@ mod idempotency;
 mod issuer;
 mod jpegs;
 mod listener;
+mod logs;
 mod masters;
 mod memory;
 mod nginx;
