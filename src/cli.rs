@@ -7,13 +7,14 @@ mod key;
 mod migrate;
 mod purges;
 mod run;
+mod say;
 mod serve;
 mod settings;
 mod sign;
 mod sweep;
 mod token;
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -24,8 +25,23 @@ use crate::{
 };
 
 /// An access-controlled image origin.
+///
+/// It keeps your app's pictures in a private bucket, decides every single view, makes the sizes that pages ask for, and
+/// hands out signed links that a CDN can share.
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Examples:
+  pinhole dev                                      everything in one process, to try it
+  pinhole serve --config pinhole.toml --check      what a start would find
+  pinhole serve --config pinhole.toml
+  pinhole doctor --config pinhole.toml             tries what is there, and says what to mend
+  pinhole help sign
+
+Exit codes: 0 it is done; 1 it failed; 2 what was asked for makes no sense."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -128,8 +144,7 @@ fn with_ledger(
         }
         let done = act(&db).await;
         db.close().await;
-        // What was done is done, whoever reads of it.
-        let _ = std::io::stdout().write_all(done?.as_bytes());
+        say::print(done?);
         Ok(())
     })
 }

@@ -3,12 +3,11 @@
 mod text;
 
 use std::{
-    io::Write as _,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
-use super::{Failure, dev, place, require_there, run as serving, serve};
+use super::{Failure, dev, place, require_there, run as serving, say, serve};
 use crate::{
     clock,
     config::{Config, Place},
@@ -113,14 +112,12 @@ async fn sweep(args: &Args, place: &Place, db: &Db, store: &Store, config: &Conf
 }
 
 fn print(args: &Args, report: &Report) -> Result<(), Failure> {
-    let text = if args.json {
+    say::report(if args.json {
         let json = serde_json::to_string(report).map_err(Failure::failed)?;
         format!("{json}\n")
     } else {
         text::Text(report).to_string()
-    };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::failed)
+    })
 }
 
 /// What is left to do for whoever reads the report, the gravest first.

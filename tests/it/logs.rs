@@ -210,8 +210,12 @@ async fn what_a_viewer_is_told_by_nginx_is_in_the_origins_log() {
                 assert_eq!(ids.len(), 1, "{conf} {method} {path}: {:?}", reply.headers);
                 let id = reply.header("x-request-id").to_owned();
                 assert_eq!(id.len(), 32, "{conf} {method} {path}: {id}");
-                let in_edges_log = edge.log().iter().any(|line| line["request_id"] == id);
-                assert!(in_edges_log, "{conf} {method} {path}: {id} is not in the edge's log");
+                // nginx writes its line once the answer is out.
+                let began = Instant::now();
+                while !edge.log().iter().any(|line| line["request_id"] == id) {
+                    assert!(began.elapsed() < PATIENCE, "{conf} {method} {path}: the edge's log has no {id}");
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
                 let is_hit = reply.header("cache-status").contains("hit");
                 let judged_here = conf == "verify" && [&*forged, &format!("/i/{image}")].contains(&path);
                 if !is_hit && !judged_here {
