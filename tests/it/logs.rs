@@ -202,9 +202,9 @@ async fn what_a_viewer_is_told_by_nginx_is_in_the_origins_log() {
             ("GET", &format!("/i/{NEVER_THERE}/original"), 404),
             ("GET", "/v1/profile", 401),
             ("GET", "/nothing", 404),
-            ("PURGE", &format!("/i/{image}"), if conf == "verify" { 403 } else { 405 }),
+            ("PURGE", &format!("/i/{image}"), if conf == "verify" { 403 } else { 404 }),
         ] {
-            for _ in 0..2 {
+            for n in 0..2 {
                 let reply = ask(method, path).send().await.expect(status);
                 let ids: Vec<_> = reply.headers.get_all("x-request-id").iter().collect();
                 assert_eq!(ids.len(), 1, "{conf} {method} {path}: {:?}", reply.headers);
@@ -218,7 +218,9 @@ async fn what_a_viewer_is_told_by_nginx_is_in_the_origins_log() {
                 }
                 let is_hit = reply.header("cache-status").contains("hit");
                 let judged_here = conf == "verify" && [&*forged, &format!("/i/{image}")].contains(&path);
-                if !is_hit && !judged_here {
+                // What the origin said of this viewer a moment ago is not asked again.
+                let was_told = conf == "ask" && n > 0 && path.contains(NEVER_THERE);
+                if !is_hit && !judged_here && !was_told {
                     let asked = requests(&log, &id);
                     assert!(!asked.is_empty(), "{conf} {method} {path}: the origin has no {id}");
                 }
