@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod decisions;
 pub mod keys;
 pub mod queues;
+pub mod requests;
 
 use std::{
     num::NonZeroUsize,
@@ -78,6 +79,8 @@ pub struct App {
     pub description: openapi::Document,
     /// What was decided.
     pub decisions: decisions::Decisions,
+    /// What was asked.
+    pub requests: requests::RequestLog,
     /// What an operator can measure.
     pub metrics: Metrics,
     /// Room for requests with an idempotency key, which go on when their clients hang up.
@@ -176,6 +179,7 @@ impl App {
             variants,
             catalogue,
             decisions: decisions::Decisions::new(metrics.clone(), config.log.decisions_one_in),
+            requests: requests::RequestLog::new(&config.log),
             metrics,
             keyed: queues.gate("keyed", work.keyed, 0),
             workers: Handle::current(),

@@ -10,26 +10,43 @@ mod pair;
 mod progress;
 mod purges;
 mod run;
+mod say;
 mod serve;
 mod settings;
 mod sign;
 mod sweep;
 mod token;
 
-use std::{io::Write as _, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
 use crate::{
     config::{Config, Place, Secret},
     db::{Db, DbError},
+    log,
 };
 
 pub use self::progress::Stderr;
 
 /// An access-controlled image origin.
+///
+/// It keeps your app's pictures in a private bucket, decides every single view, makes the sizes that pages ask for, and
+/// hands out signed links that a CDN can share.
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Examples:
+  pinhole dev                                      everything in one process, to try it
+  pinhole serve --config pinhole.toml --check      what a start would find
+  pinhole serve --config pinhole.toml
+  pinhole doctor --config pinhole.toml             tries what is there, and says what to mend
+  pinhole help sign
+
+Exit codes: 0 it is done; 1 it failed; 2 what was asked for makes no sense."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -97,6 +114,17 @@ impl Cli {
     }
 }
 
+/// Reads the settings, which say how the log goes on; `defaults` replace the general ones.
+fn load(file: Option<&Path>, defaults: &[(&str, &str)]) -> Result<Config, Failure> {
+    let config = Config::load(file, defaults).map_err(Failure::usage)?;
+    log::go_by(&config.log);
+    if !config.ignored.is_empty() {
+        let names = config.ignored.join(", ");
+        tracing::warn!("ignored, since they name no setting (PINHOLE_SECTION__NAME): {names}");
+    }
+    Ok(config)
+}
+
 /// Where the settings say that the database is.
 fn place(config: &Config) -> Result<Place, Failure> {
     config.database.place().map_err(|rule| Failure::usage(format!("database.url {rule}")))
@@ -123,8 +151,7 @@ fn with_ledger(
         }
         let done = act(&db).await;
         db.close().await;
-        // What was done is done, whoever reads of it.
-        let _ = std::io::stdout().write_all(done?.as_bytes());
+        say::print(done?);
         Ok(())
     })
 }

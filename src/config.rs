@@ -34,7 +34,7 @@ pub use self::{
     delivery::{Cache, Transform, Unsigned},
     edge::{Edge, Target},
     idempotency::Idempotency,
-    log::Log,
+    log::{Format, Log, Requests},
     masters::{Made, Masters},
     presets::{Presets, Watermark, Watermarks},
     rate::Rate,
@@ -90,6 +90,9 @@ pub struct Config {
     pub log: Log,
     /// What a reconciliation of bucket and ledger may delete.
     pub sweep: Sweep,
+    /// Variables of the environment that look like settings and are none.
+    #[serde(skip)]
+    pub ignored: Vec<String>,
 }
 
 /// The shortest reservation: whoever holds one must be done, or have failed, before it ends.
@@ -128,15 +131,10 @@ impl Config {
             builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
         }
         let environment::Variables { settings, ignored } = environment::read(std::env::vars_os())?;
-        if !ignored.is_empty() {
-            tracing::warn!(
-                "ignored, since they name no setting (PINHOLE_SECTION__NAME): {}",
-                ignored.join(", ")
-            );
-        }
         let environment = config::Environment::default().source(Some(settings));
-        let config: Self = builder.add_source(environment).build()?.try_deserialize()?;
+        let mut config: Self = builder.add_source(environment).build()?.try_deserialize()?;
         config.check()?;
+        config.ignored = ignored;
         Ok(config)
     }
 
@@ -222,6 +220,7 @@ impl Config {
             (self.rate.clients > 0, "rate.clients", "must be at least 1"),
             (self.idempotency.keep_secs > 0, "idempotency.keep_secs", "must be at least 1"),
             (self.idempotency.lease_secs > 0, "idempotency.lease_secs", "must be at least 1"),
+            (self.log.requests_one_in > 0, "log.requests_one_in", "must be at least 1"),
         ];
         match rules_of_server(server)
             .into_iter()

@@ -15,6 +15,7 @@ use crate::{
     gate::GateError,
     ingest::IngestError,
     link::LinkError,
+    log::RequestId,
     render::{BadOptions, RenderError},
     store::StoreError,
     variants::VariantError,
@@ -36,7 +37,15 @@ struct Problem<'a> {
     status: u16,
     code: &'a str,
     detail: &'a str,
+    /// An extension member (section 3.2): what to ask the operator about. Only of what is his to mend, since what is
+    /// not there and what is not allowed are one answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
+
+/// The `code` of the problem document that an answer holds, among the answer's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Code(pub &'static str);
 
 /// Seconds after which a client that was shed may try again.
 const RETRY_AFTER_SECS: u64 = 2;
@@ -275,17 +284,19 @@ impl Error {
         &self.detail
     }
 
-    /// The answer as sent.
-    pub fn into_response(self) -> Response<Bytes> {
+    /// The answer as sent to a request.
+    pub fn into_response(self, request: &RequestId) -> Response<Bytes> {
         let problem = Problem {
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
+            request_id: self.status.is_server_error().then(|| request.to_string()),
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = self.status;
+        response.extensions_mut().insert(Code(self.code));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -450,7 +461,7 @@ mod tests {
     #[test]
     fn who_waited_too_long_for_a_picture_may_come_again() {
         for error in [VariantError::NotReady, VariantError::Render(RenderError::OutOfTime)] {
-            let told = Error::from(Arc::new(error)).into_response();
+            let told = Error::from(Arc::new(error)).into_response(&RequestId::fresh());
             assert_eq!(told.status(), StatusCode::GATEWAY_TIMEOUT);
             assert_eq!(told.headers()[header::RETRY_AFTER], "10");
             assert_eq!(told.headers()[header::CACHE_CONTROL], "no-store");

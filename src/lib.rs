@@ -25,7 +25,7 @@
 //! | [`openapi`] | the description of all that can be asked for, as `GET /openapi.json` answers it: pure |
 //! | [`purge`] | what edges are sent, and what their answers mean: pure |
 //! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
-//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`rate`], [`wait`], [`id`] | tools that know nothing of images |
+//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`log`], [`clock`], [`client`], [`rate`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -103,6 +103,10 @@
 //! * AVIF is written by rav1e, which is Rust and needs nothing but cargo, rather than by a C library that
 //!   would be some ten times as fast. So `format=auto` never lets anybody wait for it: it is made
 //!   behind a first answer in another format (`variants/background.rs`).
+//! * A picture that caches may share does not say which request it answers, unless that came with a name: a cache would
+//!   say it to others. So what is answered from memory pays for no header, and an edge, which names its requests, puts its
+//!   own in place. hyper's own refusals, of what is no request, have no id (`web`, `log`).
+//! * A line's request is found by its task rather than by a span, which every hit would pay for (`log/request.rs`).
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
 //!   quarter.
 //! * What an original is, by length and hash, stands in the ledger, so that its headers, 304, 412 and 416 need no
@@ -129,6 +133,7 @@ pub mod import;
 pub mod ingest;
 pub mod issuer;
 pub mod link;
+pub mod log;
 pub mod metrics;
 pub mod openapi;
 pub mod purge;

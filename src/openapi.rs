@@ -1,7 +1,7 @@
 //! The description of all that the outside can ask for (`OpenAPI` 3.1.1), as `GET /openapi.json` answers it: pure.
 //!
-//! It is written by hand in `src/openapi/*.json`, so that it reads as it is served; only what the settings decide is
-//! filled in. <https://spec.openapis.org/oas/v3.1.1.html>
+//! It is written by hand in `src/openapi/*.json`, so that it reads as it is served; only what the settings decide, and
+//! the header that every answer has, is filled in. <https://spec.openapis.org/oas/v3.1.1.html>
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -64,6 +64,7 @@ fn value(facts: Facts<'_>) -> Result<Value, serde_json::Error> {
         lay_over(&mut document, serde_json::from_str(part)?);
     }
     let mut document = Value::Object(document);
+    name_requests(&mut document);
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
     document["servers"] = json!([{ "url": facts.public_url }]);
     let (parts, max_file_bytes) = (&mut document["components"], facts.max_file_bytes.min(MAX_EXACT));
@@ -82,6 +83,26 @@ fn value(facts: Facts<'_>) -> Result<Value, serde_json::Error> {
     schemas["NewUpload"]["properties"]["size"]["maximum"] = json!(max_file_bytes);
     schemas["LinksWanted"]["properties"]["expires_in"]["maximum"] = json!(facts.max_link_secs.min(MAX_EXACT));
     Ok(document)
+}
+
+/// Says of every answer that it names its request, and of what caches may share that it need not.
+fn name_requests(document: &mut Value) {
+    fn name(response: &mut Value) {
+        if response.get("$ref").is_none() {
+            let is_picture = response["headers"].get("Cache-Tag").is_some();
+            let header = if is_picture { "SharedRequestId" } else { "RequestId" };
+            response["headers"]["X-Request-Id"] = json!({ "$ref": format!("#/components/headers/{header}") });
+        }
+    }
+    fn members(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
+        value.and_then(Value::as_object_mut).into_iter().flat_map(|members| members.values_mut())
+    }
+    members(document.pointer_mut("/components/responses")).for_each(name);
+    for item in members(document.get_mut("paths")) {
+        for operation in members(Some(item)) {
+            members(operation.get_mut("responses")).for_each(name);
+        }
+    }
 }
 
 /// Adds what a part says to what is there; where both have an object, both count.
@@ -137,6 +158,23 @@ mod tests {
                 assert!(used.contains(&*place), "nothing refers to {place}");
             }
         }
+    }
+
+    #[test]
+    fn every_answer_names_its_request() {
+        let document = value(FACTS).unwrap();
+        let mut answers = 0;
+        walk(&document, &mut |key, value| {
+            let responses = if key == "responses" { value.as_object() } else { None };
+            for response in responses.into_iter().flat_map(|responses| responses.values()) {
+                let header = &response["headers"]["X-Request-Id"]["$ref"];
+                assert!(response.get("$ref").is_some() || header.is_string(), "{response}");
+                answers += 1;
+            }
+        });
+        assert!(answers > 100, "{answers}");
+        let picture = &document["components"]["responses"]["NotModified"]["headers"]["X-Request-Id"];
+        assert_eq!(picture["$ref"], "#/components/headers/SharedRequestId");
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::{
     db::Db,
     gate::{Gate, GateError, Pass, Place},
     id::{BlobKey, ImageId},
+    log,
     metrics::{Metrics, Read, ReadOutcome},
     render::{self, Format, Limits, Masters, Plan, RenderError, Size, cost},
     store::{Object, Store, StoreError},
@@ -80,6 +81,17 @@ pub enum Tier {
     Bucket,
     /// It was rendered for this request, which took this long.
     Render(Duration),
+}
+
+impl Tier {
+    /// Its name in metrics, headers and the log.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Bucket => "bucket",
+            Self::Render(_) => "render",
+        }
+    }
 }
 
 /// Why there is no rendition; all who wait for one share it.
@@ -279,7 +291,7 @@ impl Variants {
         let (cache, source) = (self.cache.clone(), Arc::clone(&self.source));
         let original = Original::of(permit);
         // A task of its own: what was begun is finished and kept, even when all who asked have hung up.
-        let flight = tokio::spawn(async move {
+        let flight = tokio::spawn(log::carry(async move {
             let (mut tier, mut joined) = (Tier::Memory, true);
             let fill = async {
                 joined = false;
@@ -293,7 +305,7 @@ impl Variants {
                 source.metrics.coalesced();
             }
             Ok((found?, tier))
-        });
+        }));
         let landed = timeout(self.source.render_timeout, flight).await;
         let landed = landed.map_err(|_| Arc::new(VariantError::NotReady))?;
         landed.map_err(|_| Arc::new(GateError::Panicked.into()))?

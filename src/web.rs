@@ -19,7 +19,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
 use http_body::Body as _;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -27,11 +27,12 @@ use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     access::Scope,
-    app::App,
+    app::{App, requests::Answered},
     clock,
-    error::Error,
+    error::{Code, Error},
     identity::{self, Caller, Claimed},
-    variants::Streamed,
+    log::{self, Ids},
+    variants::{Streamed, Tier},
     wait::Wait,
 };
 
@@ -138,19 +139,23 @@ pub fn handle(
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<Body>> {
-    if let Some(answer) = at_hand(&app, peer, &request) {
+    let ids = Ids::of(request.headers());
+    if let Some(answer) = ids.during(|| at_hand(&app, peer, &request, &ids)) {
         return future::Either::Left(answer);
     }
     let workers = app.workers.clone();
     // Who hangs up drops it, which ends what it does.
     let mut work = JoinSet::new();
-    work.spawn_on(work_on(app, peer, request), &workers);
+    work.spawn_on(ids.clone().through(work_on(app, peer, request, ids.clone())), &workers);
     future::Either::Right(async move {
-        let answered = match work.join_next().await {
-            Some(answered) => answered.map_err(|error| Error::internal(&error)),
-            None => Err(Error::internal(&"nothing was begun")),
+        let failed = match work.join_next().await {
+            Some(Ok(answered)) => return answered,
+            Some(Err(error)) => ids.during(|| Error::internal(&error)),
+            None => ids.during(|| Error::internal(&"nothing was begun")),
         };
-        answered.unwrap_or_else(|error| error.into_response().map(full))
+        let mut response = told(failed, &ids);
+        ids.request.say(response.headers_mut());
+        response
     })
 }
 
@@ -159,6 +164,7 @@ fn at_hand(
     app: &App,
     peer: IpAddr,
     request: &Request<Incoming>,
+    ids: &Ids,
 ) -> Option<impl Future<Output = Response<Body>> + use<>> {
     let began = Instant::now();
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
@@ -169,9 +175,40 @@ fn at_hand(
     let (needs, now_micros) = (route.needs(), clock::now_micros());
     let cx = Context { app, method, uri, headers, peer, needs, wait: Wait::MayNot, now_micros };
     let answer = deliver::deliver(&cx, id, options).now_or_never()?;
-    let response = answer.unwrap_or_else(|error| error.into_response().map(full));
-    app.metrics.answered(route.label(), response.status(), began.elapsed());
+    let mut response = answer.unwrap_or_else(|error| told(error, ids));
+    finish(app, ids, method, route.label(), began.elapsed(), &mut response);
     Some(not_too_soon(began, response))
+}
+
+/// What he who asked is told instead.
+fn told(error: Error, ids: &Ids) -> Response<Body> {
+    error.into_response(&ids.request).map(full)
+}
+
+/// What is done with every answer: it is counted, logged where it is to be, and says which request it is to.
+///
+/// What caches may share says so only to whoever named the request himself: a cache would repeat it to others, and
+/// only he knows to put his own in its place.
+fn finish(
+    app: &App,
+    ids: &Ids,
+    method: &Method,
+    route: &'static str,
+    took: Duration,
+    response: &mut Response<Body>,
+) {
+    let status = response.status();
+    app.metrics.answered(route, status, took);
+    if app.requests.wants(status) {
+        let bytes = if *method == Method::HEAD { Some(0) } else { response.body().size_hint().exact() };
+        let said = response.extensions();
+        let (code, tier) = (said.get().map(|Code(code)| *code), said.get().map(|tier: &Tier| tier.as_str()));
+        app.requests.write(&Answered { method, route, status, code, bytes, tier, took });
+    }
+    let is_shared = |control: &HeaderValue| control.as_bytes().starts_with(b"public");
+    if ids.request.is_given() || !response.headers().get(header::CACHE_CONTROL).is_some_and(is_shared) {
+        ids.request.say(response.headers_mut());
+    }
 }
 
 /// Where a request goes.
@@ -182,7 +219,7 @@ fn find<'r>(app: &App, method: &Method, uri: &'r Uri, headers: &HeaderMap) -> Re
     route::find(method, uri.path(), app.config.server.role, app.dev)
 }
 
-async fn work_on(app: Arc<App>, peer: IpAddr, mut request: Request<Incoming>) -> Response<Body> {
+async fn work_on(app: Arc<App>, peer: IpAddr, mut request: Request<Incoming>, ids: Ids) -> Response<Body> {
     let is_tus = tus::is_path(request.uri().path());
     if is_tus && let Some(method) = tus::overriding_method(request.headers()) {
         *request.method_mut() = method;
@@ -190,10 +227,14 @@ async fn work_on(app: Arc<App>, peer: IpAddr, mut request: Request<Incoming>) ->
     let mut response = if idempotency::is_asked_for(request.method(), request.headers()) {
         // A client that hangs up ends its request's task. This one goes on, so that what it did is
         // known when the client asks again.
-        let answered = tokio::spawn(respond(app, peer, request)).await;
-        answered.unwrap_or_else(|error| Error::internal(&error).into_response().map(full))
+        let answered = tokio::spawn(log::carry(respond(app, peer, request, ids.clone()))).await;
+        answered.unwrap_or_else(|error| {
+            let mut response = told(Error::internal(&error), &ids);
+            ids.request.say(response.headers_mut());
+            response
+        })
     } else {
-        respond(app, peer, request).await
+        respond(app, peer, request, ids).await
     };
     if is_tus {
         tus::say_version(response.headers_mut());
@@ -201,7 +242,7 @@ async fn work_on(app: Arc<App>, peer: IpAddr, mut request: Request<Incoming>) ->
     response
 }
 
-async fn respond(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
+async fn respond(app: Arc<App>, peer: IpAddr, request: Request<Incoming>, ids: Ids) -> Response<Body> {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
     let server = &app.config.server;
@@ -218,9 +259,9 @@ async fn respond(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Res
         Ok(route) => answer(&app, peer, &parts, route, &mut body).await,
         Err(error) => Err(error),
     };
-    let response = answer.unwrap_or_else(|error| error.into_response().map(full));
-    let response = not_too_soon(began, response).await;
-    app.metrics.answered(label, response.status(), began.elapsed());
+    let response = answer.unwrap_or_else(|error| told(error, &ids));
+    let mut response = not_too_soon(began, response).await;
+    finish(&app, &ids, &parts.method, label, began.elapsed(), &mut response);
     if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
         // A client that is still sending reads no answer before it is done.
         tokio::spawn(body::discard(body));

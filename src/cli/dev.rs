@@ -93,7 +93,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 /// used. The environment overrides all but the address.
 fn config(main: &TcpListener, secrets: &data::Secrets) -> Result<Config, Failure> {
     let defaults = [("follows", "open"), ("transform.unsigned", "any")];
-    let mut config = Config::load(None, &defaults).map_err(Failure::usage)?;
+    let mut config = super::load(None, &defaults)?;
     config.server.role = Role::All;
     config.server.public_url = format!("http://{}", address(main)?);
     if config.auth.jwt_secret == Secret::default() {

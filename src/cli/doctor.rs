@@ -12,11 +12,7 @@ mod server;
 mod tools;
 mod uploads;
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use futures_util::{
     FutureExt as _,
@@ -27,7 +23,7 @@ use self::{
     finding::{Finding, Report, Text},
     tools::{Asker, Litter, PATIENCE, within},
 };
-use super::{Failure, place, run as serving, serve};
+use super::{Failure, place, run as serving, say, serve};
 use crate::{
     app::keys::LinkKeys,
     config::{Config, Place},
@@ -109,7 +105,7 @@ struct Doctor<'a> {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
+    let config = super::load(args.config.as_deref(), &[])?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
     runtime.block_on(async {
         serve::require_production(&config)?;
@@ -208,14 +204,9 @@ impl Doctor<'_> {
 }
 
 fn print(as_json: bool, report: &Report) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let text = if as_json {
-        let json = serde_json::to_string_pretty(report).map_err(Failure::failed)?;
-        format!("{json}\n")
+    say::report(if as_json {
+        say::json(report)?
     } else {
-        // <https://no-color.org>: whoever wants no colours wants no signs either.
-        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Text { report, has_signs: out.is_terminal() && !is_plain }.to_string()
-    };
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::failed)
+        Text { report, has_signs: say::has_signs() }.to_string()
+    })
 }

@@ -35,7 +35,7 @@ pub(super) struct Pair {
 impl Where {
     /// The settings alone.
     pub(super) fn config(&self) -> Result<Config, Failure> {
-        Config::load(self.config.as_deref(), &[]).map_err(Failure::usage)
+        super::load(self.config.as_deref(), &[])
     }
 
     /// Does something with both. To look at them only, the ledger is opened such that nothing can change it. A SQLite

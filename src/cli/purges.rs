@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Failure, settings, with_ledger};
+use super::{Failure, say, settings, with_ledger};
 use crate::{
     clock,
     config::Config,
@@ -38,17 +38,29 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Prints how much waits for each edge, and what was given up or failed
+    #[command(after_help = "Examples:
+  pinhole purges list --config pinhole.toml
+  pinhole purges list --json --config pinhole.toml
+
+--json prints {\"edges\": [{\"edge\", \"is_configured\", \"first\", \"again\", \"dead\", \"oldest_at\"}, …], \"pending\": [purge, …],
+\"dead\": [purge, …], \"is_cut\"}; a purge is {\"edge\", \"image_id\", \"epoch\", \"reason\", \"state\", \"changed_at\", \"due_at\",
+\"attempts\", \"last_error\"}.")]
     List {
         /// As JSON, with everything that waits
         #[arg(long)]
         json: bool,
     },
     /// Sends what was given up again, and at once what waits after a failure
+    #[command(after_help = "Examples:
+  pinhole purges retry --config pinhole.toml
+  pinhole purges retry front@10.0.0.5:8081 --config pinhole.toml")]
     Retry {
         /// Of one edge alone, as the list calls it
         edge: Option<String>,
     },
     /// Forgets what an edge was to be told that is no more
+    #[command(after_help = "Example:
+  pinhole purges forget front@10.0.0.5:8081 --config pinhole.toml")]
     Forget {
         /// The edge, as the list calls it
         edge: String,
@@ -110,7 +122,7 @@ async fn list(db: &Db, config: &Config, json: bool) -> Result<String, Failure> {
         dead: dead.into_iter().map(view).collect(),
     };
     if json {
-        return serde_json::to_string_pretty(&listed).map(|text| text + "\n").map_err(Failure::failed);
+        return say::json(&listed);
     }
     Ok(text(&listed))
 }

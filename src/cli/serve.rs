@@ -26,10 +26,13 @@ use crate::{
 #[command(after_help = "Examples:
   pinhole serve --config pinhole.toml
   pinhole serve --config pinhole.toml --check
+  pinhole serve --config pinhole.toml --check --json
   PINHOLE_BUCKET__NAME=photos pinhole serve --config pinhole.toml --role deliver --listen 0.0.0.0:8080
 
 Settings come from the file, then from the environment, such as PINHOLE_SERVER__PUBLIC_URL, then from
-the flags. Where the file has no keys for the bucket, the AWS SDK's own variables, profile and roles count.")]
+the flags. Where the file has no keys for the bucket, the AWS SDK's own variables, profile and roles count.
+
+--check --json prints {\"failed\": 0, \"findings\": [{\"check\": \"bucket\", \"outcome\": \"pass\"|\"note\"|\"fail\", \"detail\": …}, …]}.")]
 pub(super) struct Args {
     /// The file with the settings (TOML)
     #[arg(long, value_name = "FILE")]
@@ -37,6 +40,9 @@ pub(super) struct Args {
     /// Looks at settings, database and bucket, says what it finds, and exits
     #[arg(long)]
     check: bool,
+    /// Print what the check finds as JSON
+    #[arg(long, requires = "check")]
+    json: bool,
     /// Which part of the work this process does: server.role
     #[arg(long, value_enum)]
     role: Option<Role>,
@@ -54,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn serve(args: &Args) -> Result<(), Failure> {
-    let mut config = Config::load(args.config.as_deref(), &[]).map_err(Failure::usage)?;
+    let mut config = super::load(args.config.as_deref(), &[])?;
     config.server.role = args.role.unwrap_or(config.server.role);
     config.server.listen = args.listen.unwrap_or(config.server.listen);
     config.server.ops_listen = args.ops_listen.unwrap_or(config.server.ops_listen);
@@ -63,7 +69,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
     let place = place(&config)?;
     let settings = Settings::find(&config.bucket).await.map_err(Failure::usage)?;
     if args.check {
-        return check::run(&config, &place, &settings).await;
+        return check::run(&config, &place, &settings, args.json).await;
     }
 
     let _lock = match &place {

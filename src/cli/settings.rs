@@ -22,7 +22,7 @@ pub(super) struct From {
 impl From {
     /// Reads them.
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        let config = Config::load(self.config.as_deref(), &[]).map_err(Failure::usage)?;
+        let config = super::load(self.config.as_deref(), &[])?;
         let has_settings = config.auth.jwt_secret != Secret::default()
             || !config.links.keys.is_empty()
             || config.links.keys_file.is_some()

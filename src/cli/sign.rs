@@ -1,8 +1,10 @@
 //! `pinhole sign` and `pinhole verify`: links without a server.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use super::{Failure, settings};
+use serde::Serialize;
+
+use super::{Failure, say, settings};
 use crate::{
     app::{catalogue, keys::LinkKeys},
     clock,
@@ -37,12 +39,19 @@ pub(super) struct SignArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 it is good, 1 it is not.
 
-Example:
-  pinhole verify 'https://img.example.org/i/…/width=400?exp=…&kid=…&ep=1&sig=…'")]
+Examples:
+  pinhole verify 'https://img.example.org/i/…/width=400?exp=…&kid=…&ep=1&sig=…'
+  pinhole verify '/i/…/width=400?exp=…&kid=…&ep=1&sig=…' --json --config pinhole.toml
+
+--json prints {\"good\": true, \"image_id\", \"options\", \"kid\", \"epoch\", \"expires_at\", \"left_secs\"}, or
+{\"good\": false, \"reason\": \"malformed\"|\"unknown_key\"|\"bad_signature\"|\"expired\", \"detail\"}.")]
 pub(super) struct VerifyArgs {
     /// The link: the whole URL, or its path and query
     #[arg(value_name = "URL")]
     url: String,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     settings: settings::From,
 }
@@ -68,23 +77,66 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
     let exp = link::windowed_exp(image, now, args.expires.as_secs(), config.links.window_secs);
     let signed = link::sign(&ring, &format!("/i/{image}/{}", rendition.canonical()), exp, args.epoch);
     let origin = if origin.is_empty() { &config.server.public_url } else { origin };
-    print(&format!("{origin}{signed}\n"));
+    say::print(format!("{origin}{signed}\n"));
     Ok(())
+}
+
+/// A good link, as JSON.
+#[derive(Serialize)]
+struct GoodLink<'a> {
+    good: bool,
+    image_id: String,
+    options: &'a str,
+    kid: &'a str,
+    epoch: i64,
+    expires_at: String,
+    left_secs: u64,
+}
+
+/// Any other, likewise.
+#[derive(Serialize)]
+struct BadLink {
+    good: bool,
+    /// In a word.
+    reason: &'static str,
+    /// In a sentence.
+    detail: String,
 }
 
 pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let config = args.settings.load()?;
     let ring = ring(&config)?;
     let (_, path_and_query) = split(&args.url);
-    let Some((path, query)) = path_and_query.split_once('?') else {
-        return Err(Failure::failed(
-            "it has no query, so it is no signed link: ?exp=…&kid=…&ep=…&sig=… is missing",
-        ));
-    };
     let now = clock::secs(clock::now_micros());
+    match judge(&ring, path_and_query, now) {
+        Ok(link) if args.json => say::print(say::json(&link)?),
+        Ok(GoodLink { image_id, options, kid, epoch, expires_at, left_secs, .. }) => {
+            let (good, left) = (say::GOOD, span(left_secs));
+            say::print(format!(
+                "{good}the link is good{good:#}\n  image    {image_id}\n  options  {options}\n  key      {kid}\n  \
+                 expires  {expires_at}, in {left}\n  epoch    {epoch}; the link is dead once the image has another one\n",
+            ));
+        }
+        Err(bad) => {
+            if args.json {
+                say::print(say::json(&bad)?);
+            }
+            return Err(Failure::failed(bad.detail));
+        }
+    }
+    Ok(())
+}
+
+/// What a link is.
+fn judge<'a>(ring: &KeyRing, path_and_query: &'a str, now: u64) -> Result<GoodLink<'a>, BadLink> {
+    let malformed = |detail: String| BadLink { good: false, reason: "malformed", detail };
+    let Some((path, query)) = path_and_query.split_once('?') else {
+        let detail = "it has no query, so it is no signed link: ?exp=…&kid=…&ep=…&sig=… is missing";
+        return Err(malformed(detail.to_owned()));
+    };
     let said = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    let verified = link::verify(&ring, path, query, now).map_err(|error| {
-        Failure::failed(match error {
+    let verified = link::verify(ring, path, query, now).map_err(|error| {
+        let detail = match error {
             LinkError::UnknownKey => {
                 let known: Vec<&str> = ring.kids().collect();
                 format!("{error}: it says {:?}, and in use are {}", said("kid").unwrap_or_default(), known.join(", "))
@@ -99,21 +151,21 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<(), Failure> {
                 said("kid").unwrap_or_default()
             ),
             LinkError::Malformed(_) => error.to_string(),
-        })
+        };
+        BadLink { good: false, reason: error.as_str(), detail }
     })?;
-    let (image, options) = image_and_options(path).map_err(|error| {
-        Failure::failed(format!("the signature is good, and yet it leads nowhere: {error}"))
-    })?;
-    let left = verified.left_secs();
-    print(&format!(
-        "the link is good\n  image    {image}\n  options  {options}\n  key      {}\n  expires  {}, in {}\n  epoch    {}; \
-         the link is dead once the image has another one\n",
-        said("kid").unwrap_or_default(),
-        at(now + left),
-        span(left),
-        verified.epoch(),
-    ));
-    Ok(())
+    let (image, options) = image_and_options(path)
+        .map_err(|error| malformed(format!("the signature is good, and yet it leads nowhere: {error}")))?;
+    let left_secs = verified.left_secs();
+    Ok(GoodLink {
+        good: true,
+        image_id: image.to_string(),
+        options,
+        kid: said("kid").unwrap_or_default(),
+        epoch: verified.epoch(),
+        expires_at: at(now + left_secs),
+        left_secs,
+    })
 }
 
 fn ring(config: &Config) -> Result<Arc<KeyRing>, Failure> {
@@ -142,9 +194,4 @@ fn at(secs: u64) -> String {
 
 fn span(secs: u64) -> String {
     humantime::format_duration(Duration::from_secs(secs)).to_string()
-}
-
-fn print(text: &str) {
-    // Nobody reading along is no reason to fail.
-    let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -2,11 +2,12 @@
 
 mod text;
 
-use std::{io::Write as _, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use super::{
     Failure, pair,
     progress::{Progress, Standing},
+    say,
 };
 use crate::{
     clock,
@@ -63,14 +64,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn print(args: &Args, report: &Report) -> Result<(), Failure> {
-    let text = if args.json {
+    say::report(if args.json {
         let json = serde_json::to_string(report).map_err(Failure::failed)?;
         format!("{json}\n")
     } else {
         text::Text(report).to_string()
-    };
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::failed)
+    })
 }
 
 /// What is left to do for whoever reads the report, the gravest first.

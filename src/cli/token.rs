@@ -1,8 +1,8 @@
 //! `pinhole token`: users' tokens, to develop against.
 
-use std::{io::Write as _, time::Duration};
+use std::time::Duration;
 
-use super::{Failure, settings};
+use super::{Failure, say, settings};
 use crate::{clock, id::UserId, identity::Identity};
 
 /// Makes a token for a user, as the app itself would.
@@ -31,7 +31,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let identity = Identity::new(&args.settings.load()?, false).map_err(Failure::usage)?;
     let token = identity.issue(&user, args.ttl.as_secs(), clock::now_micros()).map_err(Failure::usage)?;
-    // Nobody reading along is no reason to fail.
-    let _ = std::io::stdout().write_all(format!("{token}\n").as_bytes());
+    say::print(format!("{token}\n"));
     Ok(())
 }

@@ -14,28 +14,45 @@ const ORIGIN = {{ORIGIN}};
 
 export default {
   async fetch(request, env, context) {
-    const url = new URL(request.url);
-    const isRead = request.method === 'GET' || request.method === 'HEAD';
-    if (!isRead || !url.pathname.startsWith('/i/')) {
-      return ask(request, url);
-    }
-    let link = null;
-    if (request.url.includes('?')) {
-      link = parseLink(url.search.slice(1));
-      const refusal = await judge(url.pathname, link, Math.floor(Date.now() / 1000));
-      if (refusal) {
-        return refuse(refusal);
-      }
-    }
-    // A link speaks for itself: the origin looks at no cookie beside it. A bad token it would refuse.
-    const isPersonal = request.headers.has('Authorization')
-      || (!link && hasSession(request.headers.get('Cookie') || ''));
-    if (isPersonal || !IMAGE_PATH.test(url.pathname)) {
-      return ask(request, url);
-    }
-    return shared(request, url, link, context);
+    const named = new Request(request);
+    named.headers.set('X-Request-Id', requestId(request));
+    const answer = await respond(named, context);
+    // A copy names the request that it was fetched with, and this one is another.
+    const own = new Response(answer.body, answer);
+    own.headers.set('X-Request-Id', named.headers.get('X-Request-Id'));
+    return own;
   },
 };
+
+// What the request is called here and at the origin: by the name that it came with, if that is one word, or else by
+// Cloudflare's.
+function requestId(request) {
+  const names = ['X-Request-Id', 'CF-Ray'].map((name) => request.headers.get(name) || '');
+  return names.find((name) => /^[A-Za-z0-9._-]{1,64}$/.test(name)) || crypto.randomUUID();
+}
+
+async function respond(request, context) {
+  const url = new URL(request.url);
+  const isRead = request.method === 'GET' || request.method === 'HEAD';
+  if (!isRead || !url.pathname.startsWith('/i/')) {
+    return ask(request, url);
+  }
+  let link = null;
+  if (request.url.includes('?')) {
+    link = parseLink(url.search.slice(1));
+    const refusal = await judge(url.pathname, link, Math.floor(Date.now() / 1000));
+    if (refusal) {
+      return refuse(refusal);
+    }
+  }
+  // A link speaks for itself: the origin looks at no cookie beside it. A bad token it would refuse.
+  const isPersonal = request.headers.has('Authorization')
+    || (!link && hasSession(request.headers.get('Cookie') || ''));
+  if (isPersonal || !IMAGE_PATH.test(url.pathname)) {
+    return ask(request, url);
+  }
+  return shared(request, url, link, context);
+}
 
 // Asks the origin, past every cache, for what only it can decide.
 function ask(request, url) {
@@ -63,7 +80,7 @@ async function shared(request, url, link, context) {
     return forMethod(request, cached);
   }
   const answer = await fetch(ORIGIN + url.pathname + searchOf(request), {
-    headers: { Accept: acceptOf(formats) },
+    headers: { 'Accept': acceptOf(formats), 'X-Request-Id': request.headers.get('X-Request-Id') },
     cache: 'no-store',
     redirect: 'manual',
   });

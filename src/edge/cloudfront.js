@@ -5,7 +5,9 @@
 // - a cache policy with minimum and default TTL 0, maximum TTL 31536000, neither gzip nor brotli, and in its key
 //   the query string `ep`, the headers `Accept` and `Authorization`, and the cookie `pinhole_session`: so the key is
 //   signed or not, path, epoch and class of Accept, and whoever signs in never meets the shared copy;
-// - an origin request policy that forwards all query strings;
+// - an origin request policy that forwards all query strings, and the header `X-Request-Id`;
+// - a response headers policy that removes `X-Request-Id`, which would be of the request that a copy was fetched with:
+//   CloudFront names each request by `X-Amz-Cf-Id`;
 // - custom error responses for 400, 403, 404, 405, 500, 502, 503 and 504 that only say: error caching minimum TTL 0.
 //   Else CloudFront keeps each refusal for ten seconds, `no-store` or not.
 //
@@ -20,6 +22,9 @@ function handler(event) {
   const request = event.request;
   // Once something else of the query is touched, what was sent is not to be had any more.
   const query = request.rawQueryString();
+  // What the origin is to call the request: what CloudFront calls it, in one word.
+  const id = String(event.context && event.context.requestId).replace(/[^A-Za-z0-9._-]/g, '').slice(0, 64);
+  request.headers['x-request-id'] = { value: id };
   if (request.uri.indexOf('/i/') !== 0) {
     return request;
   }

@@ -13,6 +13,10 @@ sub vcl_recv {
   declare local var.mac STRING;
   declare local var.formats STRING;
 #FASTLY recv
+  # What the request is called here and at the origin: by the name that it came with, if that is one word.
+  if (req.http.X-Request-Id !~ "^[A-Za-z0-9._-]{1,64}$") {
+    set req.http.X-Request-Id = uuid.version4();
+  }
   # Whoever asks for a purge must show an API token.
   if (req.method == "FASTLYPURGE") {
     set req.http.Fastly-Purge-Requires-Auth = "1";
@@ -85,6 +89,8 @@ sub vcl_hash {
 
 sub vcl_fetch {
 #FASTLY fetch
+  # A copy would name the request that it was fetched with.
+  unset beresp.http.X-Request-Id;
   # Only what the origin calls public is kept; Fastly would keep a 404 unasked.
   if (beresp.status != 200 || beresp.http.Cache-Control !~ "(^|,)\s*public\s*(,|$)" || beresp.http.Set-Cookie) {
     set beresp.ttl = 1s;
@@ -130,6 +136,7 @@ sub vcl_pass {
 
 sub vcl_deliver {
 #FASTLY deliver
+  set resp.http.X-Request-Id = req.http.X-Request-Id;
   return(deliver);
 }
 

@@ -20,6 +20,11 @@ acl purgers {
 {{PURGERS}}}
 
 sub vcl_recv {
+    # What the request is called here and at the origin: by the name that it came with, if that is one word.
+    std.collect(req.http.X-Request-Id);
+    if (req.http.X-Request-Id !~ "^[A-Za-z0-9._-]{1,64}$") {
+        set req.http.X-Request-Id = "varnish-" + req.xid + "-" + std.time2integer(now, 0);
+    }
     if (req.method == "PURGE") {
         call purge_image;
     }
@@ -85,6 +90,8 @@ sub vcl_hash {
 }
 
 sub vcl_backend_response {
+    # A copy would name the request that it was fetched with.
+    unset beresp.http.X-Request-Id;
     if (bereq.uncacheable) {
         return (deliver);
     }
@@ -106,6 +113,7 @@ sub vcl_backend_response {
 }
 
 sub vcl_deliver {
+    set resp.http.X-Request-Id = req.http.X-Request-Id;
     unset resp.http.xkey;
     # RFC 9211. The origin's times are of the request that filled the cache.
     if (obj.hits > 0) {
@@ -122,12 +130,13 @@ sub vcl_backend_error {
     set beresp.http.Content-Type = "application/problem+json";
     set beresp.http.Cache-Control = "no-store";
     set beresp.http.Retry-After = "1";
-    set beresp.body = {"{"title":"Service Unavailable","status":503,"code":"unavailable","detail":"The origin is away; try again soon." }"};
+    set beresp.body = {"{"title":"Service Unavailable","status":503,"code":"unavailable","detail":"The origin is away; try again soon.","request_id":""} + bereq.http.X-Request-Id + {"" }"};
     set beresp.status = 503;
     return (deliver);
 }
 
 sub vcl_synth {
+    set resp.http.X-Request-Id = req.http.X-Request-Id;
     set resp.http.Cache-Control = "no-store";
     set resp.http.Content-Type = "text/plain; charset=utf-8";
     set resp.body = resp.reason + {"

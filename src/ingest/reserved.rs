@@ -12,6 +12,7 @@ use crate::{
         images,
         uploads::{Landing, UploadRow},
     },
+    log,
     store::ObjectBody,
 };
 
@@ -32,7 +33,7 @@ impl Ingest {
     /// done.
     pub async fn complete(&self, upload: &UploadRow) -> Result<Completed, IngestError> {
         let (ingest, upload) = (self.clone(), upload.clone());
-        let completing = tokio::spawn(async move { ingest.complete_here(&upload).await });
+        let completing = tokio::spawn(log::carry(async move { ingest.complete_here(&upload).await }));
         completing.await.map_err(std::io::Error::other)?
     }
 

@@ -20,6 +20,7 @@ use crate::{
     },
     gate::Pass,
     id::BlobKey,
+    log,
     store::{Object, StoreError},
 };
 
@@ -100,7 +101,7 @@ impl Ingest {
             _pass: pass,
         };
         let (pieces, coming) = mpsc::channel(PIECES_WAITING);
-        Ok(Receiving { pieces, writer: tokio::spawn(writer.write(coming)) })
+        Ok(Receiving { pieces, writer: tokio::spawn(log::carry(writer.write(coming))) })
     }
 
     /// Reads all chunks, in their order, once all bytes have come.

@@ -14,6 +14,7 @@ use crate::{
     access::Permit,
     client::Client,
     gate::Gate,
+    log,
     metrics::{Behind, Metrics},
     render::RenderError,
     store::StoreError,
@@ -137,14 +138,14 @@ impl Variants {
         }
         if self.background.begin(&key) {
             let (variants, original) = (self.clone(), Original::of(permit));
-            tokio::spawn(async move {
+            tokio::spawn(log::carry(async move {
                 let outcome = variants.make(&gate, &key, &original).await;
                 variants.background.metrics.made_behind(outcome);
                 if outcome != Behind::Shed {
                     variants.background.resting.insert(key.clone(), ()).await;
                 }
                 variants.background.done(&key);
-            });
+            }));
         }
         Freshness::Interim
     }

@@ -23,6 +23,7 @@ use crate::{
     },
     gate::{Gate, GateError},
     id::{VariantName, hex},
+    log,
     metrics::{Read, ReadOutcome, Written},
     render::{self, Plan},
     store::{Object, StoreError},
@@ -166,7 +167,7 @@ impl Source {
                 });
             }
         };
-        tokio::spawn(writing);
+        tokio::spawn(log::carry(writing));
     }
 
     /// Puts a rendition into the bucket. False when the image was deleted meanwhile, or somebody else is

@@ -14,6 +14,7 @@ use crate::{
     db::{Db, DbError, blobs},
     gate::GateError,
     id::BlobKey,
+    log,
     metrics::{Read, ReadOutcome},
     store::{Object, ObjectBody, StoreError},
 };
@@ -40,11 +41,11 @@ impl Variants {
     /// one read, which is finished even if they hang up.
     pub async fn describe(&self, permit: &Permit, client: Client) -> Result<Contents, Arc<VariantError>> {
         let (source, original) = (Arc::clone(&self.source), Original::of(permit));
-        let flight = tokio::spawn(async move {
+        let flight = tokio::spawn(log::carry(async move {
             // Boxed: the cache moves it about.
             let finding_out = Box::pin(source.find_out(&original, client));
             source.describer.found.try_get_with_by_ref(&original.blob, finding_out).await
-        });
+        }));
         flight.await.map_err(|_| Arc::new(GateError::Panicked.into()))?
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     access::{Contents, Permit},
     client::Client,
     gate::{GateError, Pass},
+    log,
     metrics::{Read, ReadOutcome},
     store::{Object, ObjectBody, StoreError},
 };
@@ -87,7 +88,7 @@ impl Variants {
         let sha256 = is_whole.then_some(contents.sha256);
         let (to, chunks) = mpsc::channel(1);
         // On the workers: whoever has the connection also serves what is in memory, and is not to hash meanwhile.
-        tokio::spawn(async move {
+        tokio::spawn(log::carry(async move {
             let end = match forward(body, &object, sha256, &to).await {
                 // Nobody reads on, which is not the bucket's fault.
                 Ok(None) => return source.metrics.read(what, ReadOutcome::Found),
@@ -100,7 +101,7 @@ impl Variants {
             source.metrics.read(what, end.as_ref().map_or_else(outcome_of, |_| ReadOutcome::Found));
             // If nobody reads on, nobody needs it.
             drop(to.send(end).await);
-        });
+        }));
         Ok(Streamed { chunks, remaining, _pass: pass })
     }
 }

@@ -54,19 +54,19 @@ impl Noted {
             app.decisions.record(decision);
         }
         if let Some(tier) = self.tier {
-            app.metrics.served(match tier {
-                Tier::Memory => "memory",
-                Tier::Bucket => "bucket",
-                Tier::Render(_) => "render",
-            });
+            app.metrics.served(tier.as_str());
         }
     }
 }
 
 pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer {
     let mut noted = Noted::default();
-    let answer = answer(cx, id, options, &mut noted).await;
+    let mut answer = answer(cx, id, options, &mut noted).await;
     noted.write(cx.app);
+    // Where it is put costs something, and only who logs it looks there.
+    if let (Ok(answer), Some(tier), true) = (&mut answer, noted.tier, cx.app.requests.has_all()) {
+        answer.extensions_mut().insert(tier);
+    }
     answer
 }
 

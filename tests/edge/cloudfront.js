@@ -15,7 +15,7 @@ function eventOf(asked) {
   });
   return {
     version: '1.0',
-    context: { distributionDomainName: 'd111111abcdef8.cloudfront.net', eventType: 'viewer-request', requestId: 'EXAMPLE' },
+    context: { distributionDomainName: 'd111111abcdef8.cloudfront.net', eventType: 'viewer-request', requestId: 'EXAMPLE_ntjQp-1ug==' },
     viewer: { ip: '198.51.100.11' },
     request: {
       method: 'GET',

@@ -765,10 +765,11 @@ async fn only_loopback_hosts_are_answered_and_none_shapes_a_url() {
     }
 }
 
-/// All that a client can tell two answers apart by.
+/// All that a client can tell two answers apart by; a request's id is random.
 fn all_but_the_date(reply: &Reply) -> (u16, http::HeaderMap, bytes::Bytes) {
     let mut headers = reply.headers.clone();
     headers.remove("date");
+    assert_eq!(headers.remove("x-request-id").unwrap().len(), 32);
     (reply.status.as_u16(), headers, reply.body.clone())
 }
 

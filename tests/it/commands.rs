@@ -1,11 +1,13 @@
-//! The commands that need no server: links, tokens and service keys from the command line.
+//! The command line: what every command has, and those that need no server, for links, tokens and service keys.
 
 use std::process::{Command, Output};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::json;
+use clap::CommandFactory as _;
+use pinhole::cli::Cli;
+use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, TestApp, TestRequest, jpeg};
+use crate::support::{Bucket, PATIENCE, TestApp, TestRequest, hmac_sha256, jpeg, serve_command};
 
 /// Runs a command of the program on what a server was started with.
 fn pinhole(app: &TestApp, args: &[&str]) -> Output {
@@ -169,4 +171,175 @@ async fn link_keys_are_rotated_without_a_restart() {
         assert!(began.elapsed() < PATIENCE, "the old key verifies for ever");
     }
     app.get(&new).send().await.expect(200);
+}
+
+/// The program alone, on nothing.
+fn alone(args: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_pinhole")).env_clear().current_dir(&folder).args(args).output().unwrap()
+}
+
+/// A command and all below it, each with its whole name.
+fn walk(command: &clap::Command, name: &str, look: &mut impl FnMut(&str, &clap::Command)) {
+    look(name, command);
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        walk(below, &format!("{name} {}", below.get_name()), look);
+    }
+}
+
+#[test]
+fn every_command_says_what_it_does_and_shows_how() {
+    let mut command = Cli::command();
+    command.build();
+    let mut seen = 0;
+    walk(&command, "pinhole", &mut |name, command| {
+        seen += 1;
+        let about = command.get_about().unwrap_or_else(|| panic!("{name} says nothing")).to_string();
+        let first = about.chars().next().unwrap();
+        assert!(first.is_uppercase() && !about.contains('\n') && about.len() < 120, "{name}: {about:?}");
+        let help = command.clone().render_long_help().to_string();
+        assert!(help.contains("\nExample"), "{name} --help shows no example:\n{help}");
+        let shown = help.lines().filter(|line| line.trim_start().starts_with("pinhole "));
+        assert!(
+            shown.clone().any(|line| format!("{} ", line.trim()).contains(&format!("{name} "))),
+            "{name}:\n{help}"
+        );
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{name}: {} is not explained", argument.get_id());
+        }
+    });
+    assert!(seen > 20, "{seen}");
+    command.debug_assert();
+}
+
+#[test]
+fn what_makes_no_sense_is_answered_with_what_would() {
+    let nothing = alone(&[]);
+    refused(&nothing, 2, "Usage: pinhole");
+    refused(&nothing, 2, "Examples:");
+    refused(&alone(&["serv"]), 2, "'serve'");
+    refused(&alone(&["serve", "--confg", "x"]), 2, "'--config'");
+    refused(&alone(&["serve", "--json"]), 2, "--check");
+    refused(&alone(&["sign"]), 2, "<PATH>");
+    refused(&alone(&["migrate"]), 2, "database.url");
+    refused(&alone(&["serve", "--config", "nothing.toml"]), 2, "nothing.toml");
+    assert!(said(&alone(&["--version"])).starts_with("pinhole "));
+    assert!(said(&alone(&["help", "key", "add"])).contains("pinhole key add"));
+    assert!(said(&alone(&["token", "--help"])).contains("--ttl"));
+}
+
+#[track_caller]
+fn as_json(output: &Output) -> Value {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}{errors}"))
+}
+
+/// The members of an object, in alphabetical order.
+fn members(value: &Value) -> Vec<&str> {
+    let mut names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test]
+async fn programs_read_what_is_printed() {
+    let app = TestApp::start();
+    let added = as_json(&pinhole(&app, &["key", "add", "app", "--scopes", "sign,read", "--json"]));
+    assert_eq!(members(&added), ["created_at", "id", "key", "name", "retired_at", "scopes"]);
+    assert_eq!(
+        (&added["name"], &added["scopes"], &added["retired_at"]),
+        (&json!("app"), &json!(["read", "sign"]), &Value::Null)
+    );
+    let bearer = format!("Bearer {}", added["key"].as_str().unwrap());
+    app.get("/v1/profiles/alice").header("authorization", &bearer).send().await.expect(200);
+    let id = added["id"].as_str().unwrap();
+    said(&pinhole(&app, &["key", "retire", id]));
+    let listed = as_json(&pinhole(&app, &["key", "list", "--json"]));
+    let [key] = &listed["keys"].as_array().unwrap()[..] else { panic!("{listed}") };
+    assert_eq!(members(key), ["created_at", "id", "name", "retired_at", "scopes"]);
+    assert!(key["id"] == id && key["retired_at"].as_str().unwrap().ends_with('Z'), "{listed}");
+
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let link = app.link("alice", &image, "width=32").await;
+    let good = as_json(&pinhole(&app, &["verify", &link, "--json"]));
+    assert_eq!(members(&good), ["epoch", "expires_at", "good", "image_id", "kid", "left_secs", "options"]);
+    assert_eq!(
+        (&good["good"], &good["image_id"], &good["options"], &good["epoch"]),
+        (&json!(true), &json!(image), &json!("width=32"), &json!(1))
+    );
+    assert!(good["left_secs"].as_u64().unwrap() > 0, "{good}");
+    for (broken, reason) in [
+        (link.replace("width=32", "width=64"), "bad_signature"),
+        (link.replace("kid=", "kid=other"), "unknown_key"),
+        (format!("{link}&x=1"), "malformed"),
+        (link.split('?').next().unwrap().to_owned(), "malformed"),
+        (expired(&app, &image), "expired"),
+    ] {
+        let output = pinhole(&app, &["verify", &broken, "--json"]);
+        refused(&output, 1, "pinhole: ");
+        let bad = as_json(&output);
+        assert_eq!((&bad["good"], &bad["reason"]), (&json!(false), &json!(reason)), "{broken}");
+        assert_eq!(members(&bad), ["detail", "good", "reason"]);
+    }
+    let waiting = as_json(&pinhole(&app, &["purges", "list", "--json"]));
+    assert_eq!(members(&waiting), ["dead", "edges", "is_cut", "pending"]);
+}
+
+/// A link that was good.
+fn expired(app: &TestApp, image: &str) -> String {
+    let key = app.secret("link_key");
+    let (kid, secret) = key.split_once(':').unwrap();
+    let claim = format!("/i/{image}/width=32?exp=1000000000&kid={kid}&ep=1");
+    let sig = hmac_sha256(&URL_SAFE_NO_PAD.decode(secret).unwrap(), &claim);
+    format!("{claim}&sig={sig}")
+}
+
+#[test]
+fn programs_read_what_a_start_would_find() {
+    let (data, bucket) = (tempfile::tempdir().unwrap(), Bucket::of_dev());
+    let check = |env: &[(&str, &str)], args: &[&str]| {
+        serve_command(data.path(), &bucket).envs(env.iter().copied()).args(args).output().unwrap()
+    };
+    let output = check(&[], &["--check", "--json"]);
+    assert!(output.status.success());
+    let found = as_json(&output);
+    assert_eq!((members(&found), &found["failed"]), (vec!["failed", "findings"], &json!(0)));
+    let outcome = |found: &Value, check: &str| {
+        let findings = found["findings"].as_array().unwrap().iter();
+        findings
+            .filter(|finding| finding["check"] == check)
+            .map(|finding| finding["outcome"].clone())
+            .next_back()
+    };
+    assert_eq!(outcome(&found, "bucket"), Some(json!("pass")));
+    assert_eq!(outcome(&found, "edge"), Some(json!("note")));
+    assert_eq!(members(&found["findings"][0]), ["check", "detail", "outcome"]);
+
+    let wrong = check(&[("PINHOLE_BUCKET__SECRET_ACCESS_KEY", "wrong")], &["--check", "--json"]);
+    refused(&wrong, 1, "mend what the findings that fail say");
+    let found = as_json(&wrong);
+    assert_eq!((&found["failed"], outcome(&found, "bucket")), (&json!(1), Some(json!("fail"))));
+
+    let settings = data.path().join("pinhole.toml");
+    let migrate = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+        command.env_clear().args(["migrate", "--json", "--config"]).arg(&settings).output().unwrap()
+    };
+    let first = as_json(&migrate());
+    assert!(first["database"].as_str().unwrap().contains("pinhole.db"), "{first}");
+    assert!(first["applied"].as_array().unwrap().len() > 3, "{first}");
+    assert_eq!(as_json(&migrate())["applied"], json!([]));
+
+    // Colours are for eyes.
+    for (env, is_coloured) in [
+        (&[][..], false),
+        (&[("CLICOLOR_FORCE", "1")][..], true),
+        (&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")][..], false),
+    ] {
+        let report = String::from_utf8(check(env, &["--check"]).stdout).unwrap();
+        assert_eq!(report.contains("\u{1b}["), is_coloured, "{env:?}: {report:?}");
+        let json = String::from_utf8(check(env, &["--check", "--json"]).stdout).unwrap();
+        assert!(!json.contains('\u{1b}'), "{json:?}");
+    }
 }

@@ -136,10 +136,11 @@ async fn server_timing_tells_where_the_bytes_came_from() {
     }
 }
 
-/// The headers without those that say when.
+/// The headers without those that say when, and to which request.
 fn timeless(reply: &Reply) -> http::HeaderMap {
     let mut headers = reply.headers.clone();
     headers.remove("date");
+    headers.remove("x-request-id");
     headers.remove("server-timing");
     headers
 }

@@ -143,6 +143,9 @@ fn cloudfront_lets_links_speak_for_themselves() {
         assert_eq!(answers[0]["cookies"], json!({}), "viewers with a cookie share the copy");
         assert_eq!(answers[1]["cookies"], cookies, "who signs in is asked for");
         assert_eq!((&answers[2]["cookies"], &answers[2]["statusCode"]), (&cookies, &Value::Null));
+        // The origin calls each request as CloudFront does, in one word.
+        let id = |answer: &Value| answer["headers"]["x-request-id"]["value"] == "EXAMPLE_ntjQp-1ug";
+        assert!(answers.iter().all(id), "{answers:?}");
     }
 }
 

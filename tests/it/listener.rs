@@ -119,7 +119,8 @@ async fn read(answer: Response<h2::RecvStream>) -> Reply {
 
 /// What does not change from one answer to the next.
 fn lasting(headers: &HeaderMap) -> BTreeMap<String, Vec<&[u8]>> {
-    let names = headers.keys().filter(|name| !["date", "server-timing"].contains(&name.as_str()));
+    let names =
+        headers.keys().filter(|name| !["date", "server-timing", "x-request-id"].contains(&name.as_str()));
     let all = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
     names.map(|name| (name.to_string(), all(name))).collect()
 }

@@ -26,6 +26,7 @@ mod import;
 mod issuer;
 mod jpegs;
 mod listener;
+mod logs;
 mod masters;
 mod memory;
 mod nginx;

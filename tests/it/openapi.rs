@@ -181,7 +181,10 @@ async fn in_dev_it_can_be_read_as_a_page() {
 fn what_is_not_described_is_noticed() {
     let reply = |status: u16, content_type: &str, body: &Value| Reply {
         status: StatusCode::from_u16(status).unwrap(),
-        headers: [(http::header::CONTENT_TYPE, content_type.parse().unwrap())].into_iter().collect(),
+        headers: [("content-type", content_type), ("x-request-id", "1")]
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .into_iter()
+            .collect(),
         body: body.to_string().into(),
     };
     let is_refused = |method: Method, path: &str, reply: &Reply| {
@@ -222,6 +225,9 @@ fn what_is_not_described_is_noticed() {
     assert!(is_refused(Method::GET, path, &reply(200, json, &with("user", Value::Null))));
     assert!(is_refused(Method::GET, path, &reply(200, json, &with("avatar", json!({"url": "x"})))));
     assert!(is_refused(Method::GET, path, &reply(200, json, &json!({"user": "alice"}))));
+    let mut nameless = reply(200, json, &profile);
+    nameless.headers.remove("x-request-id");
+    assert!(is_refused(Method::GET, path, &nameless));
     let problem = |code: &str| json!({"title": "", "status": 400, "code": code, "detail": ""});
     assert!(!is_refused(
         Method::GET,

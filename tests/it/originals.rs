@@ -81,10 +81,11 @@ fn expect_tier(reply: &Reply, tier: &str) {
     assert!(timing.ends_with(&format!("cache;desc={tier}")), "{tier}: {timing}");
 }
 
-/// The headers without those that say when.
+/// The headers without those that say when, and to which request.
 fn timeless(reply: &Reply) -> http::HeaderMap {
     let mut headers = reply.headers.clone();
     headers.remove("date");
+    headers.remove("x-request-id");
     headers.remove("server-timing");
     headers
 }

@@ -250,6 +250,7 @@ async fn an_upload_is_not_there_for_anybody_else() {
             let reply = request.header("upload-offset", "100").send().await.expect(404);
             let mut headers = reply.headers.clone();
             headers.remove("date");
+            headers.remove("x-request-id");
             answers.push((headers, reply.body));
         }
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{method}: {answers:?}");

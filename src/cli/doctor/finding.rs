@@ -8,6 +8,8 @@ use std::{
 use http::{HeaderMap, header};
 use serde::Serialize;
 
+use crate::cli::say::{BAD, GOOD, NOTE, one_line};
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,15 +36,15 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn pass(check: &'static str, detail: impl Display) -> Self {
-        Self { check, outcome: Outcome::Pass, detail: line(detail), mend: None }
+        Self { check, outcome: Outcome::Pass, detail: one_line(detail), mend: None }
     }
 
     pub(super) fn fail(check: &'static str, detail: impl Display, mend: impl Display) -> Self {
-        Self { check, outcome: Outcome::Fail, detail: line(detail), mend: Some(line(mend)) }
+        Self { check, outcome: Outcome::Fail, detail: one_line(detail), mend: Some(one_line(mend)) }
     }
 
     pub(super) fn skipped(check: &'static str, why: impl Display) -> Self {
-        Self { check, outcome: Outcome::Skipped, detail: line(why), mend: None }
+        Self { check, outcome: Outcome::Skipped, detail: one_line(why), mend: None }
     }
 
     /// What another command says in one line: what is wrong, and behind its last semicolon the mend.
@@ -54,11 +56,6 @@ impl Finding {
     pub(super) fn has_passed(&self) -> bool {
         self.outcome == Outcome::Pass
     }
-}
-
-/// Others' words may be among it: whatever a terminal would obey is a blank.
-fn line(text: impl Display) -> String {
-    text.to_string().replace(char::is_control, " ")
 }
 
 /// Everything that was found, as JSON.
@@ -82,7 +79,7 @@ impl Report {
     }
 }
 
-/// A report, to be read by a person: with signs, or in ASCII.
+/// A report, to be read by a person: with signs, or in ASCII; and in colours.
 pub(super) struct Text<'a> {
     pub(super) report: &'a Report,
     pub(super) has_signs: bool,
@@ -99,7 +96,12 @@ impl Display for Text<'_> {
             (Outcome::Skipped, false) => "skip",
         };
         for Finding { check, outcome, detail, mend } in &self.report.findings {
-            writeln!(f, "{} {check:<20} {detail}", mark(*outcome))?;
+            let style = match outcome {
+                Outcome::Pass => GOOD,
+                Outcome::Fail => BAD,
+                Outcome::Skipped => NOTE,
+            };
+            writeln!(f, "{style}{}{style:#} {check:<20} {detail}", mark(*outcome))?;
             if let Some(mend) = mend {
                 let width = mark(*outcome).chars().count() + 22;
                 writeln!(f, "{:width$}mend: {mend}", "")?;
@@ -131,6 +133,8 @@ mod tests {
         let said = Finding::fail("a", "it says \u{1b}[2J\r\nok", "mend it");
         let report = Report::new(vec![said]);
         let text = Text { report: &report, has_signs: true }.to_string();
+        assert!(text.starts_with(&format!("{BAD}✗")), "{text:?}");
+        let text = anstream::adapter::strip_str(&text).to_string();
         assert!(text.starts_with("✗ a                    it says  [2J  ok\n"), "{text:?}");
         assert!(text.ends_with("mend: mend it\n0 passed, 1 failed, 0 skipped\n"), "{text:?}");
     }

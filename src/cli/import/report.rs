@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    cli::Failure,
+    cli::{Failure, say},
     id::{ImageId, UserId},
     import::{Line, Outcome, Tally},
 };
@@ -92,8 +92,7 @@ impl Ended {
         } else {
             self.text(keep)
         };
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::failed)
+        say::report(text)
     }
 
     fn text(&self, keep: Duration) -> String {

@@ -1,6 +1,8 @@
 //! `pinhole serve --check`: what a start would find, one line each. Nothing is changed.
 
-use std::{fmt::Display, io::Write as _};
+use std::fmt::Display;
+
+use serde::Serialize;
 
 use super::{
     Failure, NO_SERVICE_KEY, VERSIONS, bucket_failure, bucket_name, closed_endpoint, has_service_key,
@@ -8,58 +10,93 @@ use super::{
 };
 use crate::{
     app::keys::LinkKeys,
+    cli::say,
     config::{Config, Place},
     db::Schema,
     store::{CorsRule, Settings, Store},
 };
 
-/// The report under way.
-#[derive(Default)]
+/// The report under way: each line as it is found, or all of it as JSON in the end.
+#[derive(Serialize)]
 struct Report {
-    has_failed: bool,
+    #[serde(skip)]
+    as_json: bool,
+    /// How many checks have failed.
+    failed: usize,
+    findings: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct Finding {
+    /// What was looked at.
+    check: &'static str,
+    outcome: Outcome,
+    /// What was found, and what to mend.
+    detail: String,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Pass,
+    Note,
+    Fail,
 }
 
 impl Report {
-    fn ok(what: &str, found: impl Display) {
-        print("ok", what, &found);
+    fn ok(&mut self, check: &'static str, found: impl Display) {
+        self.write(Outcome::Pass, check, &found);
     }
 
-    fn note(what: &str, found: impl Display) {
-        print("note", what, &found);
+    fn note(&mut self, check: &'static str, found: impl Display) {
+        self.write(Outcome::Note, check, &found);
     }
 
-    fn fail(&mut self, what: &str, found: impl Display) {
-        self.has_failed = true;
-        print("FAIL", what, &found);
+    fn fail(&mut self, check: &'static str, found: impl Display) {
+        self.failed += 1;
+        self.write(Outcome::Fail, check, &found);
     }
-}
 
-fn print(verdict: &str, what: &str, found: &dyn Display) {
-    // Nobody reading along is no reason to stop.
-    let _ = writeln!(std::io::stdout(), "{verdict:<5} {what:<9} {found}");
+    fn write(&mut self, outcome: Outcome, check: &'static str, found: &dyn Display) {
+        let detail = say::one_line(found);
+        if !self.as_json {
+            let (style, verdict) = match outcome {
+                Outcome::Pass => (say::GOOD, "ok"),
+                Outcome::Note => (say::NOTE, "note"),
+                Outcome::Fail => (say::BAD, "FAIL"),
+            };
+            say::print(format!("{style}{verdict:<5}{style:#} {check:<9} {detail}\n"));
+        }
+        self.findings.push(Finding { check, outcome, detail });
+    }
 }
 
 /// Looks at everything, so that all that is wrong is said at once. The settings are known to be good.
-pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> Result<(), Failure> {
-    let mut report = Report::default();
+pub(super) async fn run(
+    config: &Config,
+    place: &Place,
+    settings: &Settings,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let mut report = Report { as_json, failed: 0, findings: Vec::new() };
     let public_url = match config.server.public_url.as_str() {
         "" => "the address listened on",
         url => url,
     };
     let server = &config.server;
-    Report::ok(
+    report.ok(
         "server",
         format_args!("{public_url}, role {}, listening on {}", server.role.as_str(), server.listen),
     );
     if let Some((certificate, key)) = server.tls.files() {
-        Report::ok("tls", format_args!("certificate {}, key {}", certificate.display(), key.display()));
+        report.ok("tls", format_args!("certificate {}, key {}", certificate.display(), key.display()));
     }
     let keys = LinkKeys::load(&config.links).map_or(0, |keys| keys.ring().kids().count());
-    Report::ok(
+    report.ok(
         "secrets",
         format_args!("link keys: {keys}; service keys: {}", config.auth.service_key_hashes.len()),
     );
-    edge(config);
+    edge(&mut report, config);
     let is_new = database(&mut report, place, config).await;
     let store = Store::connect(settings);
     if bucket(&mut report, settings, &store).await {
@@ -69,24 +106,26 @@ pub(super) async fn run(config: &Config, place: &Place, settings: &Settings) -> 
         versions(&mut report, &store).await;
         cors(&mut report, config, settings, &store).await;
     }
-    if report.has_failed {
-        return Err(Failure::failed("the check failed: mend what the lines with FAIL say"));
+    if as_json {
+        say::print(say::json(&report)?);
     }
-    Ok(())
+    match report.failed {
+        0 => Ok(()),
+        _ if as_json => Err(Failure::failed("the check failed: mend what the findings that fail say")),
+        _ => Err(Failure::failed("the check failed: mend what the lines with FAIL say")),
+    }
 }
 
 /// What copies outside are told. An app without any edge needs none.
-fn edge(config: &Config) {
+fn edge(report: &mut Report, config: &Config) {
     let names = config.edge.names();
     if names.is_empty() {
-        return Report::note(
-            "edge",
-            "edge.targets is empty: a copy at an edge is shown until its time is over",
-        );
+        return report
+            .note("edge", "edge.targets is empty: a copy at an edge is shown until its time is over");
     }
-    Report::ok("edge", format_args!("purges go to {}", names.join(", ")));
+    report.ok("edge", format_args!("purges go to {}", names.join(", ")));
     if !config.edge.probe.url.is_empty() {
-        Report::ok("edge", format_args!("the probe asks {}", config.edge.probe.url));
+        report.ok("edge", format_args!("the probe asks {}", config.edge.probe.url));
     }
 }
 
@@ -96,8 +135,8 @@ async fn database(report: &mut Report, place: &Place, config: &Config) -> bool {
     if let Place::Sqlite(path) = place
         && !path.exists()
     {
-        Report::ok("database", format_args!("{place} is not there yet; the first start makes it"));
-        service_keys(has_key);
+        report.ok("database", format_args!("{place} is not there yet; the first start makes it"));
+        service_keys(report, has_key);
         return true;
     }
     let db = match super::super::look_at(place).await {
@@ -111,27 +150,27 @@ async fn database(report: &mut Report, place: &Place, config: &Config) -> bool {
     let is_new = matches!(schema, Ok(Schema { applied: 0, .. }));
     match schema {
         Ok(Schema { pending: names, applied }) if names.is_empty() => {
-            Report::ok("database", format_args!("{place}, migrations: {applied}, none pending"));
+            report.ok("database", format_args!("{place}, migrations: {applied}, none pending"));
             has_key |= has_service_key(&db).await.unwrap_or(true);
             if let Err(error) = db.clone().judged_by(&config.rules).await {
                 report.fail("rules", super::super::bad_rules(&error).message);
             }
         }
         Ok(Schema { applied: 0, .. }) if matches!(place, Place::Sqlite(_)) => {
-            Report::ok("database", format_args!("{place} is empty; the first start sets it up"));
+            report.ok("database", format_args!("{place} is empty; the first start sets it up"));
         }
         Ok(Schema { pending: names, .. }) => report.fail("database", pending(place, &names)),
         Err(error) => report.fail("database", format_args!("{place}: {error}")),
     }
     db.close().await;
-    service_keys(has_key);
+    service_keys(report, has_key);
     is_new
 }
 
 /// An app may have no backend; more often its operator forgot the key.
-fn service_keys(has_key: bool) {
+fn service_keys(report: &mut Report, has_key: bool) {
     if !has_key {
-        Report::note("secrets", NO_SERVICE_KEY);
+        report.note("secrets", NO_SERVICE_KEY);
     }
 }
 
@@ -139,7 +178,7 @@ fn service_keys(has_key: bool) {
 async fn bucket(report: &mut Report, settings: &Settings, store: &Store) -> bool {
     let found = store.ping().await;
     match &found {
-        Ok(()) => Report::ok("bucket", bucket_name(settings)),
+        Ok(()) => report.ok("bucket", bucket_name(settings)),
         Err(error) => report.fail("bucket", bucket_failure(settings, error).message),
     }
     found.is_ok()
@@ -155,10 +194,10 @@ async fn new_ledger(report: &mut Report, place: &Place, settings: &Settings, sto
 
 async fn versions(report: &mut Report, store: &Store) {
     match store.keeps_versions().await {
-        Ok(false) => Report::ok("versions", "none are kept of what is deleted"),
+        Ok(false) => report.ok("versions", "none are kept of what is deleted"),
         Ok(true) => report.fail("versions", VERSIONS),
         Err(error) => {
-            Report::note("versions", format_args!("it cannot be read whether they are kept ({error})"));
+            report.note("versions", format_args!("it cannot be read whether they are kept ({error})"));
         }
     }
 }
@@ -166,18 +205,16 @@ async fn versions(report: &mut Report, store: &Store) {
 async fn cors(report: &mut Report, config: &Config, settings: &Settings, store: &Store) {
     let origins = &config.bucket.cors_origins;
     if origins.is_empty() {
-        return Report::note(
-            "cors",
-            "bucket.cors_origins is empty: no web page may upload straight to the bucket",
-        );
+        return report
+            .note("cors", "bucket.cors_origins is empty: no web page may upload straight to the bucket");
     }
-    Report::note("cors", format_args!("needed: {}", CorsRule::document(origins)));
+    report.note("cors", format_args!("needed: {}", CorsRule::document(origins)));
     if let Some(endpoint) = closed_endpoint(config, settings) {
         report.fail("cors", no_page_reaches(endpoint));
     }
     match locked_out(store, origins).await {
         Ok(locked) if locked.is_empty() => {
-            Report::ok("cors", format_args!("pages of {} may upload", origins.join(", ")));
+            report.ok("cors", format_args!("pages of {} may upload", origins.join(", ")));
         }
         Ok(locked) => report.fail(
             "cors",
@@ -188,7 +225,7 @@ async fn cors(report: &mut Report, config: &Config, settings: &Settings, store: 
                 settings.bucket
             ),
         ),
-        Err(error) => Report::note(
+        Err(error) => report.note(
             "cors",
             format_args!("the bucket's rules cannot be read ({error}): compare them with the rules above"),
         ),

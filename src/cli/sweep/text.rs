@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
+    cli::say::BAD,
     clock,
     work::{
         Due,
@@ -73,7 +74,7 @@ fn write_kind(f: &mut Formatter<'_>, kind: &KindFound) -> fmt::Result {
 
 fn write_findings(f: &mut Formatter<'_>, found: &Found, deletes: bool) -> fmt::Result {
     write_each(f, &found.missing_objects, |f, missing| {
-        write!(f, "MISSING {} of {}", missing.key, missing.owner)?;
+        write!(f, "{BAD}MISSING{BAD:#} {} of {}", missing.key, missing.owner)?;
         let images: Vec<_> = missing.images.iter().map(ToString::to_string).collect();
         let more = if missing.more_images { ", …" } else { "" };
         if images.is_empty() {
@@ -82,7 +83,9 @@ fn write_findings(f: &mut Formatter<'_>, found: &Found, deletes: bool) -> fmt::R
             write!(f, ", used by {}{more}", images.join(", "))
         }
     })?;
-    write_each(f, &found.failed, |f, failed| write!(f, "FAILED {}: {}", failed.key, failed.error))?;
+    write_each(f, &found.failed, |f, failed| {
+        write!(f, "{BAD}FAILED{BAD:#} {}: {}", failed.key, failed.error)
+    })?;
     let orphan = |f: &mut Formatter<'_>, object: &ListedObject| {
         write!(f, "{} {}", if deletes { "orphan" } else { "orphan, not deleted:" }, object.key)?;
         write_object(f, object)

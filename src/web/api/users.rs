@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     id::{ErasureId, UserId},
     identity::Caller,
+    log,
 };
 
 /// How often an erasure is tried before it is left to the sweeper, and how long it waits in between: what
@@ -81,7 +82,7 @@ pub(in crate::web) async fn erase(cx: &Context<'_>, user: &str) -> Answer {
     let row = erasures::get(&mut cx.app.db.read().await?, id).await?.ok_or_else(Error::not_found)?;
     if !row.done {
         let (sweeper, row) = (cx.app.sweeper.clone(), row.clone());
-        tokio::spawn(async move {
+        tokio::spawn(log::carry(async move {
             for _ in 0..ERASE_TRIES {
                 match sweeper.erase_user(&row, clock::now_micros()).await {
                     Ok(true) => break,
@@ -92,7 +93,7 @@ pub(in crate::web) async fn erase(cx: &Context<'_>, user: &str) -> Answer {
                     }
                 }
             }
-        });
+        }));
     }
     let mut response = json(StatusCode::ACCEPTED, &receipt(cx, row).await?)?;
     headers::insert(response.headers_mut(), header::LOCATION, &format!("/v1/erasures/{id}"));
