@@ -47,5 +47,6 @@ mod tls;
 mod tus;
 mod tus_client;
 mod two_nodes;
+mod upgrade;
 mod upload;
 mod ways_in;
