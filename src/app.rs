@@ -129,8 +129,8 @@ impl App {
             ..Limits::default()
         };
         let work = config.work.clone();
-        let mut queues = queues::Queues::new(metrics.clone());
         let memory = Budget::new(work.render_memory_bytes);
+        let mut queues = queues::Queues::new(metrics.clone(), memory.clone());
         let bounds = variants::Bounds {
             renders: queues.gate("renders", one_a_core(work.renders), work.renders_waiting),
             background: (work.background_renders > 0)

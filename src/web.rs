@@ -155,9 +155,15 @@ fn at_hand(
     let (needs, now_micros) = (route.needs(), clock::now_micros());
     let cx = Context { app, method, uri, headers, peer, needs, wait: Wait::MayNot, now_micros };
     let answer = deliver::deliver(&cx, id, options).now_or_never()?;
-    let response = answer.unwrap_or_else(|error| error.into_response().map(full));
+    let response = answer.unwrap_or_else(|error| refuse(app, error));
     app.metrics.answered(route.label(), response.status(), began.elapsed());
     Some(not_too_soon(began, response))
+}
+
+/// The answer to what failed, counted.
+fn refuse(app: &App, error: Error) -> Response<Body> {
+    app.metrics.refused(error.status(), error.code());
+    error.into_response().map(full)
 }
 
 /// Where a request goes.
@@ -204,7 +210,7 @@ async fn respond(app: Arc<App>, peer: IpAddr, request: Request<Incoming>) -> Res
         Ok(route) => answer(&app, peer, &parts, route, &mut body).await,
         Err(error) => Err(error),
     };
-    let response = answer.unwrap_or_else(|error| error.into_response().map(full));
+    let response = answer.unwrap_or_else(|error| refuse(&app, error));
     let response = not_too_soon(began, response).await;
     app.metrics.answered(label, response.status(), began.elapsed());
     if !body.is_end_stream() && !parts.headers.contains_key(header::EXPECT) {
