@@ -24,7 +24,7 @@
 //! | [`openapi`] | the description of all that can be asked for, as `GET /openapi.json` answers it: pure |
 //! | [`purge`] | what edges are sent, and what their answers mean: pure |
 //! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
-//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
+//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`rate`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -130,6 +130,7 @@ pub mod link;
 pub mod metrics;
 pub mod openapi;
 pub mod purge;
+pub mod rate;
 pub mod render;
 pub mod rights;
 pub mod server;

@@ -34,6 +34,7 @@ mod options;
 mod originals;
 mod pictures;
 mod purges;
+mod rates;
 mod readme;
 mod referee;
 mod rules;
