@@ -59,9 +59,10 @@ fn file(root: &Command, command: &Command) -> Result<File, Failure> {
 
 fn render(root: &Command, command: &Command) -> io::Result<String> {
     let mut page = Vec::new();
+    let man = Man::new(command.clone());
     // No date: the same program makes the same pages.
-    let man = Man::new(command.clone()).manual("pinhole").date("");
-    man.render_title(&mut page)?;
+    let title = format!(".TH {} 1 \"\" \"pinhole {}\" \"pinhole\"\n", name(command), env!("CARGO_PKG_VERSION"));
+    page.extend_from_slice(title.as_bytes());
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_description_section(&mut page)?;
@@ -77,7 +78,8 @@ fn render(root: &Command, command: &Command) -> io::Result<String> {
     exit_status(&mut roff);
     see_also(&mut roff, root, command);
     roff.to_writer(&mut page)?;
-    Ok(String::from_utf8_lossy(&page).into_owned())
+    // An empty line is a break by itself.
+    Ok(String::from_utf8_lossy(&page).replace("\n.br\n\n.br\n", "\n\n"))
 }
 
 /// What stands behind a command's help: examples as they are typed, and what else there is to know.
@@ -97,8 +99,11 @@ fn help(roff: &mut Roff, command: &Command) {
     }
     if !notes.trim().is_empty() {
         roff.control("SH", ["NOTES"]);
-        for paragraph in notes.trim().split("\n\n") {
-            roff.text([roman(paragraph)]).control("PP", []);
+        for (number, paragraph) in notes.trim().split("\n\n").enumerate() {
+            if number > 0 {
+                roff.control("PP", []);
+            }
+            roff.text([roman(paragraph)]);
         }
     }
 }

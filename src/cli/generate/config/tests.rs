@@ -136,12 +136,12 @@ fn commented_defaults_are_the_defaults() {
 fn only_what_has_no_default_is_an_example() {
     // Left out they are nothing, or something that is no setting's default.
     let default = format!("{:?}", Config::default());
-    for (path, setting) in written() {
+    for (path, setting) in written().into_iter().filter(|(_, setting)| setting.is_commented) {
         let name = path.rsplit_once('.').map_or(&*path, |(_, name)| name);
         let is_own = path.starts_with("edge.targets.")
             || path.starts_with("transform.watermarks.")
             || path.starts_with("transform.presets.");
-        let is_none = default.contains(&format!("{name}: None"));
+        let is_none = default.contains(&format!(" {name}: None"));
         assert_eq!(setting.is_example(), is_own || is_none, "{path}");
     }
 }
