@@ -61,7 +61,8 @@ fn render(root: &Command, command: &Command) -> io::Result<String> {
     let mut page = Vec::new();
     let man = Man::new(command.clone());
     // No date: the same program makes the same pages.
-    let title = format!(".TH {} 1 \"\" \"pinhole {}\" \"pinhole\"\n", name(command), env!("CARGO_PKG_VERSION"));
+    let title =
+        format!(".TH {} 1 \"\" \"pinhole {}\" \"pinhole\"\n", name(command), env!("CARGO_PKG_VERSION"));
     page.extend_from_slice(title.as_bytes());
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
