@@ -102,6 +102,9 @@
 //! * AVIF is written by rav1e, which is Rust and needs nothing but cargo, rather than by a C library that
 //!   would be some ten times as fast. So `format=auto` never lets anybody wait for it: it is made
 //!   behind a first answer in another format (`variants/background.rs`).
+//! * A server that stops closes no idle connection at once: a client that is just sending would lose a request. The
+//!   next answer on each says `Connection: close`, for `server.linger_secs`, and the listening socket is closed and never
+//!   shut down, since another process may be accepting on it (`server`, `tests/it/upgrade.rs`).
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
 //!   quarter.
 //! * What an original is, by length and hash, stands in the ledger, so that its headers, 304, 412 and 416 need no
