@@ -192,7 +192,9 @@ async fn a_server_has_every_metric_label_and_value_that_is_asked_for() {
 
     let mut asked = Asked::default();
     asked.read(&generated("alerts"));
-    panel_expressions().iter().for_each(|text| asked.read(text));
+    for text in panel_expressions() {
+        asked.read(&text);
+    }
     assert!(asked.metrics.len() > 25, "{:?}", asked.metrics);
     for (name, selected) in &asked.metrics {
         let shown = shown.get(&**name).unwrap_or_else(|| panic!("no server has {name}: {live}"));
