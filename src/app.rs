@@ -127,8 +127,8 @@ impl App {
         let metrics = Metrics::new(db.calls(), store.calls());
         let limits = limits(&config);
         let work = config.work.clone();
-        let mut queues = queues::Queues::new(metrics.clone());
         let memory = Budget::new(work.render_memory_bytes);
+        let mut queues = queues::Queues::new(metrics.clone(), memory.clone());
         let bounds = variants::Bounds {
             renders: queues.gate("renders", one_a_core(work.renders), work.renders_waiting),
             background: (work.background_renders > 0)

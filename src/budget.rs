@@ -55,6 +55,17 @@ impl Budget {
         units(bytes) <= self.units / 2
     }
 
+    /// How many bytes are taken.
+    pub fn held_bytes(&self) -> u64 {
+        let free = u64::try_from(self.free.available_permits()).unwrap_or(u64::MAX);
+        u64::from(self.units).saturating_sub(free) * UNIT_BYTES
+    }
+
+    /// How many there are.
+    pub fn limit_bytes(&self) -> u64 {
+        u64::from(self.units) * UNIT_BYTES
+    }
+
     async fn take(&self, bytes: u64) -> Share {
         let units = units(bytes).min(self.units);
         // It fails only once it is closed, which it never is.
@@ -86,6 +97,7 @@ mod tests {
     async fn a_job_waits_until_there_is_room_for_it() {
         let budget = Budget::new(10 * MIB);
         let share = budget.take(7 * MIB).await;
+        assert_eq!((budget.held_bytes(), budget.limit_bytes()), (7 * MIB, 10 * MIB));
         assert!(has_free(&budget, 3 * MIB).await);
         assert!(!has_free(&budget, 4 * MIB).await);
         drop(share);

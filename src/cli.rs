@@ -3,6 +3,8 @@
 mod dev;
 mod doctor;
 mod edge;
+mod files;
+mod generate;
 mod import;
 mod key;
 mod migrate;
@@ -66,6 +68,7 @@ enum Command {
     Key(key::Args),
     Purges(purges::Args),
     Edge(edge::Args),
+    Generate(generate::Args),
 }
 
 /// Why a command failed: one line that says what to change.
@@ -103,6 +106,7 @@ impl Cli {
             Command::Key(args) => key::run(&args),
             Command::Purges(args) => purges::run(&args),
             Command::Edge(args) => edge::run(&args),
+            Command::Generate(args) => generate::run(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

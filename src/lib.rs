@@ -107,6 +107,9 @@
 //!   say it to others. So what is answered from memory pays for no header, and an edge, which names its requests, puts its
 //!   own in place. hyper's own refusals, of what is no request, have no id (`web`, `log`).
 //! * A line's request is found by its task rather than by a span, which every hit would pay for (`log/request.rs`).
+//! * A server that stops closes no idle connection at once: a client that is just sending would lose a request. The
+//!   next answer on each says `Connection: close`, for `server.linger_secs`, and the listening socket is closed and never
+//!   shut down, since another process may be accepting on it (`server`, `tests/it/upgrade.rs`).
 //! * A link lives for the asked time rounded up to its window, so a user's hour may be an hour and a
 //!   quarter.
 //! * What an original is, by length and hash, stands in the ledger, so that its headers, 304, 412 and 416 need no

@@ -2,10 +2,14 @@
 
 pub mod calls;
 mod edge;
+mod process;
+mod queues;
 
+use self::process::Process;
 pub use self::{
     calls::Calls,
     edge::{Edge, Told},
+    queues::Queues,
 };
 
 use std::{sync::Arc, time::Duration};
@@ -16,7 +20,6 @@ use prometheus_client::{
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
@@ -29,6 +32,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Seconds,
     hits: Family<TierLabels, Counter>,
+    image_seconds: TierSeconds,
     renders: Histogram,
     background: Family<BehindLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
@@ -36,25 +40,22 @@ pub struct Metrics {
     coalesced: Counter,
     bucket: Family<BucketLabels, Counter>,
     variants_written: Family<BehindLabels, Counter>,
-    queued: Family<QueueLabels, Gauge>,
-    shed: Family<ShedLabels, Counter>,
+    problems: Family<ProblemLabels, Counter>,
+    queues: Queues,
     often: Often,
     edge: Edge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct QueueLabels {
-    queue: &'static str,
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ShedLabels {
-    queue: &'static str,
+struct ProblemLabels {
+    status: u16,
+    code: &'static str,
 }
 
 /// The route of images, as `web` labels it.
 const IMAGE: &str = "image";
+/// What is in memory, as `web` labels it.
+const MEMORY: &str = "memory";
 /// The verdict on somebody who may see an image.
 pub const GRANTED: &str = "granted";
 /// The verdict on a link that may be followed.
@@ -67,6 +68,7 @@ struct Often {
     image_ok: Counter,
     image_seconds: Histogram,
     memory: Counter,
+    memory_seconds: Histogram,
     public: Counter,
     by_link: Counter,
     by_session: Counter,
@@ -77,7 +79,7 @@ impl Often {
     fn of(
         requests: &Family<RequestLabels, Counter>,
         seconds: &Seconds,
-        hits: &Family<TierLabels, Counter>,
+        (hits, tiers): (&Family<TierLabels, Counter>, &TierSeconds),
         decisions: &Family<DecisionLabels, Counter>,
         links: &Family<LinkLabels, Counter>,
     ) -> Self {
@@ -86,7 +88,8 @@ impl Often {
         Self {
             image_ok: requests.get_or_create(&ok).clone(),
             image_seconds: seconds.get_or_create(&RouteLabels { route: IMAGE }).clone(),
-            memory: hits.get_or_create(&TierLabels { tier: "memory" }).clone(),
+            memory: hits.get_or_create(&TierLabels { tier: MEMORY }).clone(),
+            memory_seconds: tiers.get_or_create(&TierLabels { tier: MEMORY }).clone(),
             public: granted("public"),
             by_link: granted("link"),
             by_session: granted("session"),
@@ -118,6 +121,7 @@ struct RouteLabels {
 }
 
 type Seconds = Family<RouteLabels, Histogram, fn() -> Histogram>;
+type TierSeconds = Family<TierLabels, Histogram, fn() -> Histogram>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TierLabels {
@@ -192,14 +196,16 @@ pub enum Behind {
 impl Metrics {
     /// Nothing counted yet, but for what the ledger and the bucket were asked.
     pub fn new(database: &Calls, bucket: &Calls) -> Self {
-        let mut registry = Registry::with_prefix("pinhole");
+        let mut root = Registry::default();
+        root.register_collector(Box::new(Process::this()));
+        let registry = root.sub_registry_with_prefix("pinhole");
         database.register(
-            &mut registry,
+            registry,
             "database_call_seconds",
             "Seconds that the database took, by what it was asked and what came of it",
         );
         bucket.register(
-            &mut registry,
+            registry,
             "bucket_call_seconds",
             "Seconds until the bucket answered, by what it was asked and what came of it",
         );
@@ -213,6 +219,13 @@ impl Metrics {
         );
         let hits = Family::default();
         registry.register("images_served", "Images served, by where the bytes came from", hits.clone());
+        let image_seconds =
+            TierSeconds::new_with_constructor(|| Histogram::new(exponential_buckets(0.0001, 4.0, 10)));
+        registry.register(
+            "image_seconds",
+            "Seconds until an image's answer began, by where the bytes came from",
+            image_seconds.clone(),
+        );
         let renders = Histogram::new(exponential_buckets(0.001, 2.0, 14));
         registry.register(
             "render_seconds",
@@ -233,7 +246,7 @@ impl Metrics {
             "Signed links that were followed, by what they were found to be",
             links.clone(),
         );
-        let often = Often::of(&requests, &seconds, &hits, &decisions, &links);
+        let often = Often::of(&requests, &seconds, (&hits, &image_seconds), &decisions, &links);
         let coalesced = Counter::default();
         registry.register(
             "coalesced",
@@ -246,22 +259,22 @@ impl Metrics {
             "Reads from the bucket to serve images, by what was read and what came of it",
             bucket.clone(),
         );
-        let queued = Family::default();
-        registry.register("queue_jobs", "Jobs that run or wait, by queue", queued.clone());
-        let shed = Family::default();
-        registry.register("shed", "Jobs that were refused since their queue was full", shed.clone());
+        let problems = Family::default();
+        registry.register("problems", "Problems answered, by status and code", problems.clone());
         let variants_written = Family::default();
         registry.register(
             "variants_written",
             "Variants that were to be written into the bucket, by what became of them",
             variants_written.clone(),
         );
-        let edge = Edge::register(&mut registry);
+        let queues = Queues::register(registry);
+        let edge = Edge::register(registry);
         Self {
-            registry: Arc::new(registry),
+            registry: Arc::new(root),
             requests,
             seconds,
             hits,
+            image_seconds,
             renders,
             background,
             decisions,
@@ -269,11 +282,16 @@ impl Metrics {
             coalesced,
             bucket,
             variants_written,
-            queued,
-            shed,
+            problems,
+            queues,
             often,
             edge,
         }
+    }
+
+    /// What concerns queues.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// What concerns edges.
@@ -293,25 +311,20 @@ impl Metrics {
         };
     }
 
-    /// What counts the jobs that a queue refused.
-    pub fn shed(&self, queue: &'static str) -> Counter {
-        self.shed.get_or_create(&ShedLabels { queue }).clone()
+    /// A request was answered with a problem document.
+    pub fn refused(&self, status: StatusCode, code: &'static str) {
+        self.problems.get_or_create(&ProblemLabels { status: status.as_u16(), code }).inc();
     }
 
-    /// How many jobs run, and how many wait.
-    pub fn queued(&self, queue: &'static str, running: usize, waiting: usize) {
-        for (state, jobs) in [("running", running), ("waiting", waiting)] {
-            let jobs = i64::try_from(jobs).unwrap_or(i64::MAX);
-            self.queued.get_or_create(&QueueLabels { queue, state }).set(jobs);
+    /// An image was served from a tier; so long it took until its answer could begin.
+    pub fn served(&self, tier: &'static str, took: Duration) {
+        if tier == MEMORY {
+            self.often.memory.inc();
+            self.often.memory_seconds.observe(took.as_secs_f64());
+        } else {
+            self.hits.get_or_create(&TierLabels { tier }).inc();
+            self.image_seconds.get_or_create(&TierLabels { tier }).observe(took.as_secs_f64());
         }
-    }
-
-    /// An image was served from a tier.
-    pub fn served(&self, tier: &'static str) {
-        match tier {
-            "memory" => self.often.memory.inc(),
-            _ => self.hits.get_or_create(&TierLabels { tier }).inc(),
-        };
     }
 
     /// A variant was rendered while somebody waited.

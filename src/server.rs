@@ -2,11 +2,13 @@
 
 mod connection;
 mod http2;
+mod inherited;
 mod streams;
 mod threads;
 mod tls;
 
 pub use self::{
+    inherited::{Inherited, InheritedError},
     threads::Threads,
     tls::{Tls, TlsError},
 };
@@ -39,9 +41,12 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// How long requests under way get once the listener is to stop.
     pub drain: Duration,
+    /// How long connections without a request stay open then, for whoever is just sending one.
+    pub linger: Duration,
 }
 
-/// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then lets what is under way finish. Connections are spread
+/// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then lets what is under way finish. The listener is closed and
+/// never shut down, so that another process that has the same socket takes what comes after. Connections are spread
 /// over `threads`, or stay on the runtime that this is called on. With `tls` nothing else is spoken. The handler is
 /// also told the address that the connection is with.
 pub async fn serve<H, F, B>(

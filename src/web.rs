@@ -199,6 +199,9 @@ fn finish(
 ) {
     let status = response.status();
     app.metrics.answered(route, status, took);
+    if let Some(Code(code)) = response.extensions().get() {
+        app.metrics.refused(status, code);
+    }
     if app.requests.wants(status) {
         let bytes = if *method == Method::HEAD { Some(0) } else { response.body().size_hint().exact() };
         let said = response.extensions();

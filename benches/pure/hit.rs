@@ -93,6 +93,7 @@ async fn app(folder: &Path) -> Arc<App> {
         header_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
         drain: Duration::ZERO,
+        linger: Duration::ZERO,
     };
     let bucket = embedded::Server::open(&folder.join("bucket"), "id", &Secret::new(SECRET)).unwrap();
     let (running, stop) = watch::channel(false);

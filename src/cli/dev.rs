@@ -92,7 +92,8 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 /// The settings of dev: more is allowed than in production, and the data folder's own secrets are
 /// used. The environment overrides all but the address.
 fn config(main: &TcpListener, secrets: &data::Secrets) -> Result<Config, Failure> {
-    let defaults = [("follows", "open"), ("transform.unsigned", "any")];
+    // Nobody takes over from it, so nobody waits until it has ended.
+    let defaults = [("follows", "open"), ("transform.unsigned", "any"), ("server.linger_secs", "0")];
     let mut config = super::load(None, &defaults)?;
     config.server.role = Role::All;
     config.server.public_url = format!("http://{}", address(main)?);

@@ -1,14 +1,16 @@
 //! `pinhole edge`: the configuration of the cache in front, for the settings in use. One kind of edge a file.
 
 mod cdn;
-mod files;
 mod nginx;
 mod varnish;
 
 use std::{net::IpAddr, path::PathBuf};
 
-use self::files::File;
-use super::{Failure, settings};
+use super::{
+    Failure,
+    files::{self, Existing, File},
+    settings,
+};
 use crate::config::Config;
 
 /// Prints the configuration of an edge: the cache that stands in front, and checks links by itself.
@@ -50,7 +52,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Kind::Fastly(_) => cdn::fastly(&config)?,
     };
     match &args.out {
-        Some(folder) => files::write(folder, &files),
+        Some(folder) => files::write(folder, &files, Existing::Kept),
         None => files::print(&files),
     }
 }

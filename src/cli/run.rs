@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -34,6 +35,16 @@ pub(super) async fn bind(flag: &str, wanted: SocketAddr) -> Result<TcpListener, 
     })
 }
 
+/// Listens on a socket that came with the process; without one as [`bind`] does.
+pub(super) async fn listen(
+    inherited: Option<std::net::TcpListener>,
+    flag: &str,
+    wanted: SocketAddr,
+) -> Result<TcpListener, Failure> {
+    let Some(socket) = inherited else { return bind(flag, wanted).await };
+    socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)).map_err(Failure::failed)
+}
+
 /// The address that was chosen.
 pub(super) fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     listener.local_addr().map_err(Failure::failed)
@@ -46,6 +57,7 @@ pub(super) fn limits(settings: &Server) -> server::Limits {
         header_timeout: Duration::from_secs(settings.header_timeout_secs),
         write_timeout: Duration::from_secs(settings.write_timeout_secs),
         drain: Duration::from_secs(settings.drain_secs),
+        linger: Duration::from_secs(settings.linger_secs),
     }
 }
 
@@ -59,6 +71,19 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Keeps the process from ending at a SIGHUP, which means to read again what is followed; with nothing to read, too.
+pub(super) fn outlive_hangup() -> Result<(), Failure> {
+    // The handler stays when this is dropped.
+    signal(SignalKind::hangup()).map(drop).map_err(Failure::failed)
+}
+
+/// Tells systemd how it fares, if it was started by it as `Type=notify`.
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd cannot be told how it fares: {error}");
+    }
 }
 
 /// Serves until `stop` completes, then lets what is under way finish. The database stays open.
@@ -104,7 +129,9 @@ pub(super) async fn until(
     let purger = app.purger.clone().filter(|_| app.config.server.role.controls());
     let purging = purger.map(|purger| tokio::spawn(async move { purger.run(stops).await }));
 
+    tell(NotifyState::Ready);
     stop.await;
+    tell(NotifyState::Stopping);
     tracing::info!("stopping: requests under way are finished first");
     app.drain();
     // Errors mean that nobody listens any more, which is what is wanted.

@@ -6,7 +6,7 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use super::{
     Failure, place,
-    run::{self, Listeners, address, bind},
+    run::{self, Listeners, address, listen},
 };
 use crate::{
     app::{App, catalogue, keys::LinkKeys},
@@ -14,7 +14,7 @@ use crate::{
     db::{Db, ServerLock, service_keys},
     identity::Identity,
     issuer::Issuer,
-    server::Tls,
+    server::{Inherited, Tls},
     store::{CorsRule, Settings, Store, StoreError},
 };
 
@@ -31,6 +31,8 @@ use crate::{
 
 Settings come from the file, then from the environment, such as PINHOLE_SERVER__PUBLIC_URL, then from
 the flags. Where the file has no keys for the bucket, the AWS SDK's own variables, profile and roles count.
+Sockets that systemd has opened (LISTEN_FDS) count before all of them: the one called \"ops\" for --ops-listen,
+the other one for --listen.
 
 --check --json prints {\"failed\": 0, \"findings\": [{\"check\": \"bucket\", \"outcome\": \"pass\"|\"note\"|\"fail\", \"detail\": …}, …]}.")]
 pub(super) struct Args {
@@ -55,15 +57,19 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let inherited = Inherited::take().map_err(Failure::failed)?;
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::failed)?;
-    runtime.block_on(serve(args))
+    runtime.block_on(serve(args, inherited))
 }
 
-async fn serve(args: &Args) -> Result<(), Failure> {
+async fn serve(args: &Args, inherited: Inherited) -> Result<(), Failure> {
     let mut config = super::load(args.config.as_deref(), &[])?;
     config.server.role = args.role.unwrap_or(config.server.role);
     config.server.listen = args.listen.unwrap_or(config.server.listen);
     config.server.ops_listen = args.ops_listen.unwrap_or(config.server.ops_listen);
+    if let Some(socket) = &inherited.main {
+        config.server.listen = socket.local_addr().map_err(Failure::failed)?;
+    }
     require_production(&config)?;
     let tls = tls(&config)?;
     let place = place(&config)?;
@@ -92,14 +98,15 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         tracing::warn!("{NO_SERVICE_KEY}");
     }
 
-    let main = bind("--listen", config.server.listen).await?;
-    let ops = bind("--ops-listen", config.server.ops_listen).await?;
+    let main = listen(inherited.main, "--listen", config.server.listen).await?;
+    let ops = listen(inherited.ops, "--ops-listen", config.server.ops_listen).await?;
     if config.server.public_url.is_empty() {
         config.server.public_url = own_url(&config, &main)?;
     }
     let app = Arc::new(App::new(config, db.clone(), store, false).map_err(Failure::usage)?);
     app.issuer.begin(&app.identity).await.map_err(Failure::failed)?;
     let stop = run::stop_signal()?;
+    run::outlive_hangup()?;
     announce(&app.config, &main, &ops)?;
     run::until(stop, app, Listeners { main, ops, tls }).await?;
     db.close().await;

@@ -42,6 +42,9 @@ pub struct Server {
     pub write_timeout_secs: u64,
     /// Seconds that requests under way get at shutdown.
     pub drain_secs: u64,
+    /// Seconds that connections without a request stay open at shutdown, if `drain_secs` are not over before: whoever
+    /// is just sending one is still answered, and told that the connection ends with it.
+    pub linger_secs: u64,
     /// TLS where requests are taken.
     pub tls: Tls,
 }
@@ -80,6 +83,7 @@ impl Default for Server {
             body_min_bytes_per_sec: 512,
             write_timeout_secs: 30,
             drain_secs: 30,
+            linger_secs: 1,
             tls: Tls::default(),
         }
     }

@@ -16,6 +16,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Limits, http2, tls::Tls};
 
+/// The last answer on a connection says so.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
 /// A connection's read buffer in bytes: bounds a request's head, and how much of a body waits in
 /// memory.
 const MAX_BUFFER_BYTES: usize = 128 << 10;
@@ -53,7 +56,7 @@ impl Protocols {
 pub(super) async fn serve<H, F, B>(
     protocols: &Protocols,
     stream: TcpStream,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     handler: H,
 ) where
     H: Fn(Request<Incoming>) -> F + Send + 'static,
@@ -62,7 +65,7 @@ pub(super) async fn serve<H, F, B>(
 {
     let limits = protocols.limits;
     let ended = match &protocols.tls {
-        None => match in_time(limits, &mut stop, speaks_http2(&stream)).await {
+        None => match in_time(limits, stop.clone(), speaks_http2(&stream)).await {
             Ok(false) => serve_http1(protocols, within(limits, stream), stop, handler).await,
             // In a box, since it is large, and most connections are not of its kind.
             Ok(true) => {
@@ -71,7 +74,7 @@ pub(super) async fn serve<H, F, B>(
             }
             Err(error) => Err(error.into()),
         },
-        Some(tls) => match in_time(limits, &mut stop, tls.accept(within(limits, stream))).await {
+        Some(tls) => match in_time(limits, stop.clone(), tls.accept(within(limits, stream))).await {
             Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                 let stream = TokioIo::new(stream);
                 Box::pin(http2::serve(&protocols.http2, limits, stream, stop, handler)).await
@@ -88,10 +91,12 @@ pub(super) async fn serve<H, F, B>(
 /// How a connection ends.
 pub(super) type Ended = Result<(), Box<dyn StdError + Send + Sync>>;
 
+/// Serves HTTP/1.1. Once it is to stop, the next answer is the connection's last, and says so: closed at once,
+/// while its client is just sending, it would lose him a request. One that is idle is closed after `linger`.
 async fn serve_http1<S, H, F, B>(
     protocols: &Protocols,
     stream: S,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     handler: H,
 ) -> Ended
 where
@@ -100,18 +105,34 @@ where
     F: Future<Output = Response<B>>,
     B: Body<Error: Into<Box<dyn StdError + Send + Sync>>> + 'static,
 {
+    // Not the one that is waited on, which then knows of the stop. This only loads a number, where looking at the
+    // value would take a lock that all connections share. An error is a stop, too.
+    let seen = stop.clone();
     let service = service_fn(move |mut request| {
         name_host(&mut request);
-        let answer = handler(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let (answer, seen) = (handler(request), seen.clone());
+        async move {
+            let mut answer = answer.await;
+            if seen.has_changed().unwrap_or(true) {
+                answer.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut connection = pin!(protocols.http1.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         biased;
         ended = connection.as_mut() => return Ok(ended?),
-        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        () = parting(stop, protocols.limits.linger) => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
+}
+
+/// Completes when connections without a request are to be closed: so long after the stop.
+async fn parting(mut stop: watch::Receiver<bool>, linger: Duration) {
+    // Whoever could say so is gone: that is a stop, too.
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(linger).await;
 }
 
 /// A connection whose client has to read what is sent.
@@ -124,14 +145,14 @@ fn within(limits: Limits, stream: TcpStream) -> impl AsyncRead + AsyncWrite + Un
 /// What comes before the first request: within its time, and only as long as requests are taken.
 async fn in_time<T>(
     limits: Limits,
-    stop: &mut watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     begun: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     tokio::select! {
         biased;
         // Who has begun is answered, even if it is just to stop.
         begun = tokio::time::timeout(limits.header_timeout, begun) => begun?,
-        _ = stop.wait_for(|stop| *stop) => Err(io::ErrorKind::Interrupted.into()),
+        () = parting(stop, limits.linger) => Err(io::ErrorKind::Interrupted.into()),
     }
 }
 

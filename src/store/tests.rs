@@ -37,6 +37,7 @@ impl Running {
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(5),
+            linger: Duration::ZERO,
         };
         let ended = tokio::spawn(server.serve(listener, limits, stops));
         Self { address, stop, ended }

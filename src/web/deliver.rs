@@ -38,14 +38,18 @@ pub(super) const PINHOLE_STATUS: HeaderName = HeaderName::from_static("pinhole-s
 
 /// What is to be counted and logged of an answer once it is there. What turns out to need waiting for is asked
 /// once more where one may wait, and counted there alone.
-#[derive(Default)]
 struct Noted {
+    started: Instant,
     link: Option<&'static str>,
     decision: Option<Decision>,
     tier: Option<Tier>,
 }
 
 impl Noted {
+    fn new() -> Self {
+        Self { started: Instant::now(), link: None, decision: None, tier: None }
+    }
+
     fn write(&self, app: &App) {
         if let Some(verdict) = self.link {
             app.metrics.link_verified(verdict);
@@ -54,13 +58,13 @@ impl Noted {
             app.decisions.record(decision);
         }
         if let Some(tier) = self.tier {
-            app.metrics.served(tier.as_str());
+            app.metrics.served(tier.as_str(), self.started.elapsed());
         }
     }
 }
 
 pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer {
-    let mut noted = Noted::default();
+    let mut noted = Noted::new();
     let mut answer = answer(cx, id, options, &mut noted).await;
     noted.write(cx.app);
     // Where it is put costs something, and only who logs it looks there.
@@ -71,7 +75,7 @@ pub(super) async fn deliver(cx: &Context<'_>, id: &str, options: &str) -> Answer
 }
 
 async fn answer(cx: &Context<'_>, id: &str, options: &str, noted: &mut Noted) -> Answer {
-    let started = Instant::now();
+    let started = noted.started;
     let asked = ask(cx, cx.uri.path(), cx.uri.query(), id, options, noted).await?;
     let permit = permit(cx, &asked, cx.now_micros, noted).await?;
     let access = started.elapsed();
@@ -143,7 +147,7 @@ pub(super) async fn authorize(cx: &Context<'_>) -> Answer {
             format_args!("must be given once: the path and query asked for"),
         )
     })?;
-    let mut noted = Noted::default();
+    let mut noted = Noted::new();
     let authorized = authorized(cx, uri, &mut noted).await;
     noted.write(cx.app);
     let mut response = Response::new(full(bytes::Bytes::new()));

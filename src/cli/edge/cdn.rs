@@ -61,5 +61,5 @@ fn with_keys(
 ) -> Result<Vec<File>, Failure> {
     let keys = keys::written(&config.links).map_err(Failure::usage)?;
     let text = write(&keys).map_err(Failure::usage)?;
-    Ok(vec![File { name, text, nature: Nature::Secret }])
+    Ok(vec![File { name: name.into(), text, nature: Nature::Secret }])
 }

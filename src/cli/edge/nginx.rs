@@ -46,17 +46,17 @@ pub(super) fn files(args: &Args, config: &Config) -> Result<Vec<File>, Failure> 
         File::fixed("server.conf", include_str!("../../../nginx/server.conf")),
         File::fixed("pinhole.js", include_str!("../../../nginx/pinhole.js")),
         File {
-            name: "listen.conf",
+            name: "listen.conf".into(),
             text: include_str!("../../../nginx/listen.conf").to_owned(),
             nature: Nature::Yours,
         },
         File {
-            name: "limits.conf",
+            name: "limits.conf".into(),
             text: include_str!("../../../nginx/limits.conf").to_owned(),
             nature: Nature::Yours,
         },
-        File { name: "origins.conf", text: origins(args, config)?, nature: Nature::Ours },
-        File { name: "keys.js", text: keys(config)?, nature: Nature::Secret },
+        File { name: "origins.conf".into(), text: origins(args, config)?, nature: Nature::Ours },
+        File { name: "keys.js".into(), text: keys(config)?, nature: Nature::Secret },
     ];
     if let Some(file) = &args.service_key_file {
         let named = |error: &dyn std::fmt::Display| {
@@ -69,7 +69,7 @@ pub(super) fn files(args: &Args, config: &Config) -> Result<Vec<File>, Failure> 
             ));
         }
         let text = format!("proxy_set_header Authorization \"Bearer {}\";\n", key.expose());
-        files.push(File { name: "service_key.conf", text, nature: Nature::Secret });
+        files.push(File { name: "service_key.conf".into(), text, nature: Nature::Secret });
     }
     Ok(files)
 }

@@ -49,5 +49,5 @@ pub(super) fn files(args: &Args, config: &Config) -> Result<Vec<File>, Failure> 
         purgers: if args.purgers.is_empty() { &itself } else { &args.purgers },
     };
     let text = varnish.vcl().map_err(Failure::usage)?;
-    Ok(vec![File { name: "pinhole.vcl", text, nature: Nature::Secret }])
+    Ok(vec![File { name: "pinhole.vcl".into(), text, nature: Nature::Secret }])
 }

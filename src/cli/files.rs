@@ -1,6 +1,7 @@
-//! The files that an edge's configuration consists of: printed, or written into a folder.
+//! Files that a command makes for an operator: printed, or written into a folder.
 
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Write as _},
@@ -8,13 +9,13 @@ use std::{
     path::Path,
 };
 
-use crate::cli::Failure;
+use super::Failure;
 
-/// One file of an edge's configuration.
+/// One file.
 #[derive(Debug)]
 pub(super) struct File {
     /// Its name, which may lie in folders.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// What it holds.
     pub text: String,
     /// Who may read it, and whether it is written again.
@@ -32,10 +33,19 @@ pub(super) enum Nature {
     Yours,
 }
 
+/// What becomes of an operator's file that differs from the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Existing {
+    /// It stays as it is.
+    Kept,
+    /// It is overwritten.
+    Overwritten,
+}
+
 impl File {
     /// A file that is the same whatever the settings are.
     pub(super) fn fixed(name: &'static str, text: &str) -> Self {
-        Self { name, text: text.to_owned(), nature: Nature::Ours }
+        Self { name: name.into(), text: text.to_owned(), nature: Nature::Ours }
     }
 }
 
@@ -55,11 +65,11 @@ pub(super) fn print(files: &[File]) -> Result<(), Failure> {
 
 /// Writes the files into a folder, and says what it did. A file is there whole or not at all, so that an edge that
 /// is reloaded meanwhile never reads half of one.
-pub(super) fn write(folder: &Path, files: &[File]) -> Result<(), Failure> {
+pub(super) fn write(folder: &Path, files: &[File], existing: Existing) -> Result<(), Failure> {
     let mut said = String::new();
     for file in files {
-        let path = folder.join(file.name);
-        let is_kept = file.nature == Nature::Yours && path.exists();
+        let path = folder.join(&*file.name);
+        let is_kept = file.nature == Nature::Yours && existing == Existing::Kept && path.exists();
         if !is_kept {
             write_whole(&path, file)
                 .map_err(|error| Failure::failed(format!("{}: {error}; mend --out", path.display())))?;
