@@ -17,6 +17,7 @@ guides! {
     backup "guide/backup.md"
     edge "guide/edge.md"
     integrate "guide/integrate.md"
+    rules "guide/rules.md"
     settings "guide/settings.md"
     sizing "guide/sizing.md"
 }
