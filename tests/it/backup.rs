@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    pasted::{blocks, paste, section},
+    pasted::{blocks, page, paste, section},
     support::{Bucket, TestApp, jpeg, serve_command},
 };
 
-const GUIDE: &str = include_str!("../../src/guide/backup.md");
 /// A link key as it was not before.
 const NEW_KEY: (&str, &str) = ("PINHOLE_LINKS__KEYS", "new:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE");
 
@@ -36,7 +35,8 @@ impl Place<'_> {
         let (server, name) = url.rsplit_once('/').unwrap_or_default();
         let set_up = format!(
             "BACKUP={backup}\n\
-             export RCLONE_CONFIG_PINHOLE_TYPE=s3 RCLONE_CONFIG_PINHOLE_PROVIDER=Other RCLONE_S3_NO_CHECK_BUCKET=true\n\
+             export RCLONE_CONFIG_PINHOLE_TYPE=s3 RCLONE_CONFIG_PINHOLE_PROVIDER=Other RCLONE_CONFIG_PINHOLE_LIST_VERSION=2\n\
+             export RCLONE_CONFIG=/dev/null RCLONE_S3_NO_CHECK_BUCKET=true\n\
              export RCLONE_CONFIG_PINHOLE_ENDPOINT={endpoint} RCLONE_CONFIG_PINHOLE_REGION={region}\n\
              export RCLONE_CONFIG_PINHOLE_ACCESS_KEY_ID={id} RCLONE_CONFIG_PINHOLE_SECRET_ACCESS_KEY={secret}\n\
              DATABASE_URL={url} SERVER_URL={server}/postgres RESTORED_URL={server}/{name}_restored\n",
@@ -47,7 +47,9 @@ impl Place<'_> {
             secret = self.bucket.secret_access_key,
         );
         let is_wanted = |info| info == "sh" || info == kind || (with_bucket && info == "sh,bucket");
-        let wanted = blocks(section(GUIDE, part)).into_iter().filter(|block| is_wanted(block.info));
+        let wanted = blocks(section(page("src/guide/backup.md"), part))
+            .into_iter()
+            .filter(|block| is_wanted(block.info));
         let here = wanted.map(|block| {
             let text = block.text.replace("/var/backups/pinhole", &self.backup.display().to_string());
             let text = text.replace("pinhole:pinhole", &format!("pinhole:{}", self.bucket.name));

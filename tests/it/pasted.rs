@@ -1,6 +1,16 @@
 //! What stands in the documentation to be pasted: the blocks of a page, and a shell to paste them into.
 
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
+
+/// The project's own folder.
+pub fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A page of documentation, by its path in the project. It is read now, so that a change of it compiles nothing anew.
+pub fn page(path: &str) -> &'static str {
+    fs::read_to_string(project().join(path)).unwrap_or_else(|error| panic!("{path}: {error}")).leak()
+}
 
 /// A fenced block of code.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +83,7 @@ pub fn paste_page(page: &'static str, folder: &Path, here: &[(&str, &str)]) -> S
         if info == "sh" {
             script += text;
         } else if let Some(name) = file_name(text.lines().next().unwrap_or_default()) {
-            std::fs::write(folder.join(name), text).unwrap();
+            fs::write(folder.join(name), text).unwrap();
         }
     }
     for (there, here) in here {

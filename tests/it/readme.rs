@@ -1,15 +1,13 @@
 //! The README's tour does what it says, line by line, and its production set-up starts.
 
 use crate::{
-    pasted::{bash, blocks_of, expected, paste, section},
+    pasted::{bash, blocks_of, expected, page, paste, section},
     support::{Bucket, TestApp},
 };
 
-const README: &str = include_str!("../../README.md");
-
 #[test]
 fn the_tour_works_when_pasted() {
-    let tour = blocks_of(section(README, "## The tour"), "sh")[0];
+    let tour = blocks_of(section(page("README.md"), "## The tour"), "sh")[0];
     let expected = expected(tour);
     assert!(expected.len() >= 10, "{expected:?}");
 
@@ -23,7 +21,7 @@ fn the_tour_works_when_pasted() {
 
 #[test]
 fn production_starts_with_these_settings_and_secrets() {
-    let production = section(README, "## In production");
+    let production = section(page("README.md"), "## In production");
     let &[settings] = &blocks_of(production, "toml")[..] else { panic!("one file of settings") };
     let &[secrets, start] = &blocks_of(production, "sh")[..] else { panic!("secrets and start") };
     let bucket = Bucket::of_dev();
