@@ -35,7 +35,7 @@ impl Place<'_> {
         let (server, name) = url.rsplit_once('/').unwrap_or_default();
         let set_up = format!(
             "BACKUP={backup}\n\
-             export RCLONE_CONFIG_PINHOLE_TYPE=s3 RCLONE_CONFIG_PINHOLE_PROVIDER=Other RCLONE_CONFIG_PINHOLE_LIST_VERSION=2\n\
+             export RCLONE_CONFIG_PINHOLE_TYPE=s3 RCLONE_CONFIG_PINHOLE_PROVIDER=Other\n\
              export RCLONE_CONFIG=/dev/null RCLONE_S3_NO_CHECK_BUCKET=true\n\
              export RCLONE_CONFIG_PINHOLE_ENDPOINT={endpoint} RCLONE_CONFIG_PINHOLE_REGION={region}\n\
              export RCLONE_CONFIG_PINHOLE_ACCESS_KEY_ID={id} RCLONE_CONFIG_PINHOLE_SECRET_ACCESS_KEY={secret}\n\
@@ -46,22 +46,22 @@ impl Place<'_> {
             id = self.bucket.access_key_id,
             secret = self.bucket.secret_access_key,
         );
-        let is_wanted = |info| info == "sh" || info == kind || (with_bucket && info == "sh,bucket");
+        let is_wanted = |info| info == "sh" || info == kind || info == "sh,bucket";
         let wanted = blocks(section(page("src/guide/backup.md"), part))
             .into_iter()
-            .filter(|block| is_wanted(block.info));
+            .filter(|block| is_wanted(block.info) && (with_bucket || !block.text.contains("rclone ")));
         let here = wanted.map(|block| {
             let text = block.text.replace("/var/backups/pinhole", &self.backup.display().to_string());
             let text = text.replace("pinhole:pinhole", &format!("pinhole:{}", self.bucket.name));
             set_up.clone() + &text.replace("pinhole_restored", &format!("{name}_restored"))
         });
         let scripts: Vec<String> = here.collect();
-        assert!(scripts.len() >= 3, "{part}");
+        assert!(scripts.len() >= 2, "{part}");
         scripts
     }
 
-    fn back_up(&self) {
-        self.script("## Backup\n", false).iter().for_each(|script| drop(paste(script, self.data)));
+    fn back_up(&self, with_bucket: bool) {
+        self.script("## Backup\n", with_bucket).iter().for_each(|script| drop(paste(script, self.data)));
     }
 
     /// Restores as the guide says, a day later: the deadlines of the backup have passed. Of `sweep --dry-run` comes
@@ -131,11 +131,13 @@ async fn after_a_restore_what_was_taken_away_is_taken_away_again() {
     let (erased, _) = posted(&app, "carol", 4).await;
     let late = app.upload("alice", jpeg(64, 48, 5)).await;
     let link = app.link("alice", &kept, "width=32").await;
-    app.get(&link).send().await.expect(200);
+    // The port changes with every start.
+    let link = link.strip_prefix(&app.url).unwrap();
+    app.get(link).send().await.expect(200);
 
     let data = app.data();
     let place = Place { data: &data, bucket: &bucket, backup: backup.path() };
-    place.back_up();
+    place.back_up(false);
 
     // Life goes on.
     let (new, _) = posted(&app, "alice", 6).await;
@@ -146,7 +148,7 @@ async fn after_a_restore_what_was_taken_away_is_taken_away_again() {
     let revoke = format!("/v1/images/{kept}/revoke");
     app.post(&revoke).service().send().await.expect(204);
     erase(&app, "carol").await;
-    app.get(&link).send().await.expect(404);
+    app.get(link).send().await.expect(404);
 
     // The database is lost; the bucket is not.
     let folder = app.kill();
@@ -159,7 +161,7 @@ async fn after_a_restore_what_was_taken_away_is_taken_away_again() {
     // What the guide warns of is so.
     let app = serve(folder, &bucket, &[]);
     expect(&app, &kept, 200).await;
-    app.get(&link).send().await.expect(200);
+    app.get(link).send().await.expect(200);
     expect(&app, &narrowed, 200).await;
     expect(&app, &deleted, 500).await;
     expect(&app, &new, 404).await;
@@ -167,14 +169,22 @@ async fn after_a_restore_what_was_taken_away_is_taken_away_again() {
     app.get("/v1/images").user("carol").await.send().await.expect(200);
 
     // With new keys, and done again on a server that shows nothing, it is not.
-    let app = serve(app.kill(), &bucket, &[NEW_KEY, ("PINHOLE_SERVER__ROLE", "upload")]);
+    let app = serve(
+        app.kill(),
+        &bucket,
+        &[
+            NEW_KEY,
+            ("PINHOLE_SERVER__ROLE", "upload"),
+            ("PINHOLE_SERVER__PUBLIC_URL", "https://img.example.org"),
+        ],
+    );
     expect(&app, &narrowed, 404).await;
     app.create_post("alice", "public", &[&late]).await;
     delete(&app, &format!("/v1/images/{deleted}"), 204).await;
     app.patch_post("alice", &post, json!({"visibility": "private"})).await;
     erase(&app, "carol").await;
     let app = serve(app.kill(), &bucket, &[NEW_KEY]);
-    app.get(&link).send().await.expect_problem(403, "link_invalid");
+    app.get(link).send().await.expect_problem(403, "link_invalid");
     for (image, status) in
         [(&kept, 200), (&late, 200), (&narrowed, 404), (&deleted, 404), (&erased, 404), (&new, 404)]
     {
@@ -189,6 +199,7 @@ async fn after_a_restore_what_was_taken_away_is_taken_away_again() {
 }
 
 #[tokio::test]
+#[ignore = "rclone lists by folders, which the bucket of dev does not: run it by tests/with-garage"]
 async fn a_lost_bucket_comes_back_from_its_copy_with_what_was_deleted_since() {
     let app = TestApp::serve_anywhere();
     let (bucket, backup) = (app.bucket(), tempfile::tempdir().unwrap());
@@ -200,12 +211,12 @@ async fn a_lost_bucket_comes_back_from_its_copy_with_what_was_deleted_since() {
         (image, post)
     };
     let data = app.data();
-    Place { data: &data, bucket: &bucket, backup: backup.path() }.back_up();
+    Place { data: &data, bucket: &bucket, backup: backup.path() }.back_up(true);
     delete(&app, &format!("/v1/images/{deleted}"), 204).await;
     let original = app.get(&format!("/i/{kept}/original")).send().await.expect(200).body;
 
     let folder = app.kill();
-    let another = Bucket::of_dev();
+    let another = Bucket::external().expect("tests/with-garage");
     let place = Place { data: &data, bucket: &another, backup: backup.path() };
     let seen = place.restore(true);
     assert!(!seen.contains("MISSING"), "{seen}");
