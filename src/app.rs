@@ -35,6 +35,7 @@ use crate::{
     link,
     metrics::Metrics,
     openapi,
+    rate::Rates,
     render::{Catalogue, Limits, Rendition},
     rights::Rights,
     store::{Store, StoreError},
@@ -67,6 +68,8 @@ pub struct App {
     pub links: Arc<keys::LinkKeys>,
     /// Which client is which.
     pub clients: Clients,
+    /// Who asks too often.
+    pub rates: Rates,
     /// Who is who.
     pub identity: Identity,
     /// Where the keys of users' tokens are published, if they are.
@@ -159,6 +162,7 @@ impl App {
             links,
             purger: purger.map(Arc::new),
             clients: Clients::new(config.server.client_address_header.clone()),
+            rates: Rates::new(&config.rate),
             identity: Identity::new(&config, dev)?,
             issuer: Issuer::new(&config.auth)?,
             ingest: Ingest::new(

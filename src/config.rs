@@ -14,6 +14,7 @@ mod list;
 mod log;
 mod masters;
 mod presets;
+mod rate;
 mod rights;
 mod rules;
 mod secret;
@@ -36,6 +37,7 @@ pub use self::{
     log::Log,
     masters::{Made, Masters},
     presets::{Presets, Watermark, Watermarks},
+    rate::Rate,
     rights::{Auth, Follows, Links},
     rules::Rules,
     secret::Secret,
@@ -70,6 +72,8 @@ pub struct Config {
     pub upload: Upload,
     /// How much one user may have.
     pub quota: Quota,
+    /// How often one client may ask.
+    pub rate: Rate,
     /// What is stored beside originals.
     pub masters: Masters,
     /// What may be rendered.
@@ -215,6 +219,7 @@ impl Config {
                 "sweep.max_disagreement_percent",
                 "must not exceed 100",
             ),
+            (self.rate.clients > 0, "rate.clients", "must be at least 1"),
             (self.idempotency.keep_secs > 0, "idempotency.keep_secs", "must be at least 1"),
             (self.idempotency.lease_secs > 0, "idempotency.lease_secs", "must be at least 1"),
         ];

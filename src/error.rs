@@ -3,7 +3,7 @@
 //! Every error is a problem document (RFC 9457) with a stable `code`, never cacheable. The public
 //! text names what to change; what only the operator may know goes to the log.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -195,6 +195,14 @@ impl Error {
             "idempotency_key_reused",
             "You sent this Idempotency-Key with another request; choose a new key for this one.",
         )
+    }
+
+    /// 429 (RFC 6585 §4): more requests than one client may make; when the next one may come.
+    pub fn too_many_requests(wait: Duration) -> Self {
+        let detail = "You ask more often than is allowed here; wait as long as `Retry-After` says.";
+        let secs = wait.as_secs() + 1;
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail)
+            .with(header::RETRY_AFTER, HeaderValue::from(secs))
     }
 
     /// 429: as many uploads are open as one user may have.

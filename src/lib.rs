@@ -25,7 +25,7 @@
 //! | [`purge`] | what edges are sent, and what their answers mean: pure |
 //! | [`guide`] | guides for operators and apps: documentation alone, tried by the tests |
 //! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
-//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`wait`], [`id`] | tools that know nothing of images |
+//! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`clock`], [`client`], [`rate`], [`wait`], [`id`] | tools that know nothing of images |
 //!
 //! Read in this order: [`access`], [`link`], [`web`] from the top, `web/deliver.rs`, [`ingest`],
 //! `db/images.rs` (above all `settle`), [`render`].
@@ -132,6 +132,7 @@ pub mod link;
 pub mod metrics;
 pub mod openapi;
 pub mod purge;
+pub mod rate;
 pub mod render;
 pub mod rights;
 pub mod server;

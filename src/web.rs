@@ -102,6 +102,20 @@ impl Context<'_> {
         key.caller()
     }
 
+    /// Counts the request as its client's, or refuses it as one too many. Who shows nothing good is counted by his
+    /// address.
+    async fn count(&self) -> Result<(), Error> {
+        if !self.app.rates.are_limited() {
+            return Ok(());
+        }
+        let caller = self.identified().await.unwrap_or(Caller::Anonymous);
+        if caller == Caller::Service {
+            return Ok(());
+        }
+        let client = self.app.clients.of(caller.user(), self.headers, self.peer);
+        self.app.rates.take(client).map_err(Error::too_many_requests)
+    }
+
     /// A token may be signed with a key that its issuer has only just published.
     async fn find_missing_key(&self) {
         if self.app.identity.misses_a_key(self.headers) {
@@ -239,6 +253,9 @@ async fn answer(app: &App, peer: IpAddr, parts: &Parts, route: Route<'_>, body: 
         wait: Wait::May,
         now_micros: clock::now_micros(),
     };
+    if route.is_counted() {
+        cx.count().await?;
+    }
     if idempotency::is_asked_for(cx.method, cx.headers) && route != Route::DemoSignIn {
         idempotency::once(&cx, route, body).await
     } else {

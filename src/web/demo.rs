@@ -37,6 +37,7 @@ pub(super) fn require_loopback_host(headers: &HeaderMap) -> Result<(), Error> {
 /// The page's files, by their names under `/demo/`. They come with the program, so that the page works without a
 /// network.
 const FILES: &[(&str, &str, &[u8])] = &[
+    ("base.css", CSS, include_bytes!("demo/base.css")),
     ("style.css", CSS, include_bytes!("demo/style.css")),
     ("icon.svg", SVG, include_bytes!("demo/icon.svg")),
     ("app.js", JS, include_bytes!("demo/app.js")),

@@ -209,6 +209,22 @@ impl Route<'_> {
         }
     }
 
+    /// Whether it is counted as a client's request to the control API.
+    pub(super) fn is_counted(&self) -> bool {
+        !matches!(
+            self,
+            Self::Deliver { .. }
+                | Self::Authorize
+                | Self::TusOptions
+                | Self::Describe
+                | Self::DemoPage
+                | Self::DocsPage
+                | Self::DemoFile(_)
+                | Self::DemoSignIn
+                | Self::DemoSignOut
+        )
+    }
+
     /// What a service's key must be good for.
     pub(super) fn needs(&self) -> Scope {
         match self {

@@ -37,6 +37,7 @@ mod originals;
 mod pasted;
 mod pictures;
 mod purges;
+mod rates;
 mod readme;
 mod referee;
 mod rules;
