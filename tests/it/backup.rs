@@ -61,7 +61,9 @@ impl Place<'_> {
     }
 
     fn back_up(&self, with_bucket: bool) {
-        self.script("## Backup\n", with_bucket).iter().for_each(|script| drop(paste(script, self.data)));
+        for script in self.script("## Backup\n", with_bucket) {
+            paste(&script, self.data);
+        }
     }
 
     /// Restores as the guide says, a day later: the deadlines of the backup have passed. Of `sweep --dry-run` comes
@@ -71,7 +73,9 @@ impl Place<'_> {
         let look = scripts.pop().unwrap();
         let put_off = scripts.pop().unwrap();
         assert!(look.contains("pinhole sweep") && put_off.contains("SET deadline"), "{look}{put_off}");
-        scripts.iter().for_each(|script| drop(paste(script, self.data)));
+        for script in &scripts {
+            paste(script, self.data);
+        }
         let passed = "\"UPDATE images SET deadline = 1 WHERE deadline IS NOT NULL\"";
         let let_pass = match self.database() {
             Some(url) => format!("psql -q {url}_restored -c {passed}"),

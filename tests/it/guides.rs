@@ -12,11 +12,11 @@ use crate::{
 
 /// Every guide, by its path, and the README, which is held to the same.
 fn pages() -> Vec<(String, &'static str)> {
-    let guides = fs::read_dir(project().join("src/guide")).unwrap();
-    let names = guides.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let paths = names.filter(|name| name.ends_with(".md")).map(|name| format!("src/guide/{name}"));
+    let guides = fs::read_dir(project().join("src/guide")).unwrap().map(|entry| entry.unwrap().path());
+    let guides = guides.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let guides = guides.map(|path| path.strip_prefix(project()).unwrap().to_str().unwrap().to_owned());
     let pages: Vec<_> =
-        paths.chain(["README.md".to_owned()]).map(|path| (path.clone(), page(&path))).collect();
+        guides.chain(["README.md".to_owned()]).map(|path| (path.clone(), page(&path))).collect();
     assert!(pages.len() > 10, "{pages:?}");
     pages
 }
