@@ -47,6 +47,9 @@ struct Problem<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Code(pub &'static str);
 
+/// The `code` of what was shed: more work waits than may.
+pub const BUSY: &str = "busy";
+
 /// Seconds after which a client that was shed may try again.
 const RETRY_AFTER_SECS: u64 = 2;
 /// The same for a picture that took too long.
@@ -376,7 +379,7 @@ impl From<GateError> for Error {
     fn from(error: GateError) -> Self {
         match error {
             GateError::Full | GateError::NoThread => {
-                Self::unavailable("busy", "Too much work waits already; try again soon.")
+                Self::unavailable(BUSY, "Too much work waits already; try again soon.")
             }
             GateError::Panicked => Self::internal(&error),
         }

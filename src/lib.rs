@@ -24,6 +24,7 @@
 //! | [`render`] | options, geometry, pixels, metadata: pure |
 //! | [`openapi`] | the description of all that can be asked for, as `GET /openapi.json` answers it: pure |
 //! | [`purge`] | what edges are sent, and what their answers mean: pure |
+//! | [`guide`] | guides for operators and apps: documentation alone, tried by the tests |
 //! | `web/page/pinhole.js` | a module for pages: shows images by links, and renews them |
 //! | [`server`], [`fetch`], [`gate`], [`budget`], [`config`], [`metrics`], [`log`], [`clock`], [`client`], [`rate`], [`wait`], [`id`] | tools that know nothing of images |
 //!
@@ -130,6 +131,7 @@ pub mod edge;
 pub mod error;
 pub mod fetch;
 pub mod gate;
+pub mod guide;
 pub mod id;
 pub mod identity;
 pub mod import;

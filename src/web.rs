@@ -199,13 +199,13 @@ fn finish(
 ) {
     let status = response.status();
     app.metrics.answered(route, status, took);
-    if let Some(Code(code)) = response.extensions().get() {
+    let code = response.extensions().get().map(|Code(code)| *code);
+    if let Some(code) = code {
         app.metrics.refused(status, code);
     }
-    if app.requests.wants(status) {
+    if app.requests.wants(status, code) {
         let bytes = if *method == Method::HEAD { Some(0) } else { response.body().size_hint().exact() };
-        let said = response.extensions();
-        let (code, tier) = (said.get().map(|Code(code)| *code), said.get().map(|tier: &Tier| tier.as_str()));
+        let tier = response.extensions().get().map(|tier: &Tier| tier.as_str());
         app.requests.write(&Answered { method, route, status, code, bytes, tier, took });
     }
     let is_shared = |control: &HeaderValue| control.as_bytes().starts_with(b"public");

@@ -7,7 +7,10 @@ use std::{
 
 use http::{Method, StatusCode};
 
-use crate::config::{Log, Requests};
+use crate::{
+    config::{Log, Requests},
+    error::BUSY,
+};
 
 /// The book of requests.
 #[derive(Debug)]
@@ -49,10 +52,11 @@ impl RequestLog {
         self.which == Requests::All
     }
 
-    /// Whether one with such an answer gets a line. What failed here always does.
-    pub fn wants(&self, status: StatusCode) -> bool {
+    /// Whether one with such an answer gets a line. What failed here always does; what was shed did not fail, and a
+    /// line for each would make a flood of requests one of lines.
+    pub fn wants(&self, status: StatusCode, code: Option<&'static str>) -> bool {
         let class = match status.as_u16() {
-            500.. => return true,
+            500.. if code != Some(BUSY) => return true,
             400.. => Requests::Errors,
             _ => Requests::All,
         };
@@ -118,15 +122,18 @@ mod tests {
             (Requests::All, &statuses[..]),
         ] {
             let log = RequestLog::new(&Log { requests, ..Log::default() });
-            let wanted = statuses.iter().filter(|status| log.wants(StatusCode::from_u16(**status).unwrap()));
+            let wanted =
+                statuses.iter().filter(|status| log.wants(StatusCode::from_u16(**status).unwrap(), None));
             assert!(wanted.eq(logged), "{requests:?}");
+            let shed = log.wants(StatusCode::SERVICE_UNAVAILABLE, Some(BUSY));
+            assert_eq!(shed, requests >= Requests::Errors, "{requests:?}");
         }
     }
 
     #[test]
     fn of_so_many_one_is_logged() {
         let log = RequestLog::new(&Log { requests: Requests::All, requests_one_in: 10, ..Log::default() });
-        let logged = |status| (0..100).filter(|_| log.wants(status)).count();
+        let logged = |status| (0..100).filter(|_| log.wants(status, None)).count();
         assert_eq!((logged(StatusCode::OK), logged(StatusCode::BAD_GATEWAY)), (10, 100));
     }
 }

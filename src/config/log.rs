@@ -43,10 +43,10 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Requests {
-    /// Those that failed here: 5xx.
+    /// Those that failed here: 5xx, but for what was shed.
     #[default]
     Failures,
-    /// Those that were refused, too: 4xx.
+    /// Those that were refused (4xx) or shed, too.
     Errors,
     /// All.
     All,

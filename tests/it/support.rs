@@ -118,7 +118,7 @@ impl Bucket {
     }
 
     /// A new bucket on the real S3 server that `tests/with-garage` started, if it did.
-    fn external() -> Option<Arc<Self>> {
+    pub fn external() -> Option<Arc<Self>> {
         let said = |name| std::env::var_os(format!("PINHOLE_TEST_S3_{name}"))?.into_string().ok();
         let bucket = Self {
             endpoint: said("ENDPOINT")?,

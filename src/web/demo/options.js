@@ -2,7 +2,7 @@
 
 import { $, el } from './dom.js';
 
-/** As in the README's table, and in its order. What is left empty is left out of the URL. */
+/** As in the table of src/guide/api.md, and in its order. What is left empty is left out of the URL. */
 const OPTIONS = [
   { key: 'width', min: 1, max: 8192, unit: 'px' },
   { key: 'height', min: 1, max: 8192, unit: 'px' },
