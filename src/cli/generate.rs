@@ -41,27 +41,42 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// What a shell completes commands and flags with
+    #[command(after_help = "Examples:
+  pinhole generate completions bash >/usr/share/bash-completion/completions/pinhole
+  pinhole generate completions fish >~/.config/fish/completions/pinhole.fish")]
     Completions {
         /// The shell
         shell: Shell,
     },
     /// Manual pages, one for each command; without --out one of them
+    #[command(after_help = "Examples:
+  pinhole generate man --out /usr/local/share/man/man1
+  pinhole generate man key add | man -l -")]
     Man {
         /// The command whose page it is, such as "key add"; without any, pinhole itself
         #[arg(value_name = "COMMAND", conflicts_with = "out")]
         command: Vec<String>,
     },
     /// A configuration file with every setting, its default, its unit and its meaning
+    #[command(after_help = "Examples:
+  pinhole generate config --out /etc/pinhole
+  pinhole generate config | less")]
     Config,
     /// A template unit, the socket that its instances share, and a file for secrets
     ///
     /// `systemctl enable --now pinhole.socket pinhole@1` starts an instance. A new version takes over with
     /// `systemctl start pinhole@2` and `systemctl stop pinhole@1` on PostgreSQL, and with
     /// `systemctl restart pinhole@1` on SQLite: no connection is refused either way.
+    #[command(after_help = "Examples:
+  pinhole generate systemd --out /etc/systemd/system")]
     Systemd,
     /// Alert rules for Prometheus
+    #[command(after_help = "Examples:
+  pinhole generate alerts >/etc/prometheus/pinhole.rules.yml")]
     Alerts,
     /// A dashboard for Grafana 10 and later, with a data source of Prometheus
+    #[command(after_help = "Examples:
+  pinhole generate dashboard >pinhole.json")]
     Dashboard,
 }
 

@@ -155,12 +155,13 @@ async fn a_flood_by_one_client_does_not_shut_out_another() {
 /// Whoever waits for a picture waits for nothing once his right is gone.
 #[tokio::test]
 async fn a_link_that_is_revoked_while_its_picture_is_made_shows_nothing() {
-    let app = TestApp::start_with(&[("PINHOLE_WORK__RENDERS", "1")]);
+    let app =
+        TestApp::start_with(&[("PINHOLE_WORK__RENDERS", "1"), ("PINHOLE_WORK__RENDER_TIMEOUT_SECS", "120")]);
     let image = app.upload("alice", jpeg(1600, 1200, 6)).await;
     let link = app.link("alice", &image, "width=640").await;
-    // One at a time: this keeps the other one waiting.
-    let slow =
-        async { app.get(&format!("/i/{image}/width=1500,format=avif")).user("alice").await.send().await };
+    // One at a time: this keeps the other one waiting, on a busy machine for long.
+    let slow = format!("/i/{image}/width=1000,format=avif");
+    let slow = async { app.get(&slow).user("alice").await.patience(4 * PATIENCE).send().await };
     let waits = async {
         while app.metric(r#"pinhole_queue_jobs{queue="renders",state="running"}"#).await == 0.0 {
             sleep(Duration::from_millis(1)).await;
