@@ -235,7 +235,7 @@ fn signal(child: &Child, name: &str) {
 async fn stopped_and_killed_anywhere_each_picture_comes_in_once() {
     const PICTURES: u8 = 60;
     let app = serve();
-    let pictures: Vec<_> = (0..PICTURES).map(|seed| (format!("{seed}.jpg"), jpeg(640, 480, seed))).collect();
+    let pictures: Vec<_> = (0..PICTURES).map(|seed| (format!("{seed}.jpg"), jpeg(160, 120, seed))).collect();
     let source = folder(&pictures.iter().map(|(path, bytes)| (&**path, bytes.clone())).collect::<Vec<_>>());
     let file = app.data().join("report.jsonl");
     let start = || {
