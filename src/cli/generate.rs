@@ -62,7 +62,7 @@ enum What {
   pinhole generate config --out /etc/pinhole
   pinhole generate config | less")]
     Config,
-    /// A template unit, the socket that its instances share, and a file for secrets
+    /// A template unit, and the socket that its instances share
     ///
     /// `systemctl enable --now pinhole.socket pinhole@1` starts an instance. A new version takes over with
     /// `systemctl start pinhole@2` and `systemctl stop pinhole@1` on PostgreSQL, and with

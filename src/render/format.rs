@@ -18,7 +18,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Every format, in the order in which the contract names them.
+    /// Every format, in the order in which the API names them.
     pub const ALL: [Format; 5] = [Format::Jpeg, Format::Png, Format::Webp, Format::Gif, Format::Avif];
 
     /// All of them in a sentence, for people.

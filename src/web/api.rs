@@ -1,4 +1,4 @@
-//! The control API: JSON in and out, as the contract lists it.
+//! The control API: JSON in and out, as `src/openapi` describes it.
 
 pub(super) mod following;
 pub(super) mod images;

@@ -25,7 +25,7 @@ async fn public(app: &TestApp, bytes: Vec<u8>) -> String {
     image
 }
 
-/// Signs a link as the contract says, with the key of the data folder.
+/// Signs a link as `src/link.rs` says, with the key of the data folder.
 fn sign(app: &TestApp, path: &str, exp: u64, epoch: u64) -> String {
     let key = app.secret("link_key");
     let (kid, key) = key.split_once(':').unwrap();

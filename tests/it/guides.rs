@@ -68,12 +68,12 @@ fn every_edge_gets_its_configuration_as_the_guide_says() {
         ("/var/cache/pinhole-edge", &format!("{folder}/cache")),
     ];
     paste_page(page("src/guide/edge.md"), &data, &here);
-    for file in ["pinhole.vcl", "pinhole.js", "worker.js", "fastly.vcl", "edge/ask.conf"] {
+    for file in ["pinhole.vcl", "cloudfront-function.js", "worker.js", "fastly.vcl", "edge/ask.conf"] {
         assert!(fs::metadata(data.join(file)).unwrap().len() > 1000, "{file}");
     }
     // What has to be set at CloudFront stands in both places, and is the same.
     let policy: Value = serde_json::from_str(blocks_of(page("src/guide/edge.md"), "json")[0]).unwrap();
-    let said = fs::read_to_string(data.join("pinhole.js")).unwrap();
+    let said = fs::read_to_string(data.join("cloudfront-function.js")).unwrap();
     let key = &policy["ParametersInCacheKeyAndForwardedToOrigin"];
     let named = [
         &key["HeadersConfig"]["Headers"]["Items"],

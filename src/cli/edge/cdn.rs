@@ -13,16 +13,16 @@ use crate::{
 /// Its first lines say which cache policy goes with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  pinhole edge cloudfront --config pinhole.toml >pinhole.js
-  aws cloudfront update-function --name pinhole --if-match ETAG --function-code fileb://pinhole.js \\
+  (umask 077; pinhole edge cloudfront --config pinhole.toml >cloudfront-function.js)
+  aws cloudfront update-function --name pinhole --if-match ETAG --function-code fileb://cloudfront-function.js \\
     --function-config Comment=pinhole,Runtime=cloudfront-js-2.0")]
 pub(super) struct Cloudfront {}
 
 /// For Cloudflare: a Worker.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  pinhole edge cloudflare --config pinhole.toml --origin https://origin.example.org >pinhole.js
-  npx wrangler deploy pinhole.js --name pinhole --compatibility-date 2024-11-11 --route 'img.example.org/*'")]
+  (umask 077; pinhole edge cloudflare --config pinhole.toml --origin https://origin.example.org >worker.js)
+  npx wrangler deploy worker.js --name pinhole --compatibility-date 2024-11-11 --route 'img.example.org/*'")]
 pub(super) struct Cloudflare {
     /// The origin as the Worker reaches it. `server.public_url` without one, as is right for a Worker on a route
     #[arg(long, value_name = "URL")]
@@ -32,12 +32,12 @@ pub(super) struct Cloudflare {
 /// For Fastly: the main VCL of a service.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  pinhole edge fastly --config pinhole.toml >pinhole.vcl
+  (umask 077; pinhole edge fastly --config pinhole.toml >pinhole.vcl)
   fastly vcl custom create --name pinhole --content pinhole.vcl --main --service-id ID --version latest --autoclone")]
 pub(super) struct Fastly {}
 
 pub(super) fn cloudfront(config: &Config) -> Result<Vec<File>, Failure> {
-    with_keys(config, "pinhole.js", edge::cloudfront)
+    with_keys(config, "cloudfront-function.js", edge::cloudfront)
 }
 
 pub(super) fn cloudflare(args: &Cloudflare, config: &Config) -> Result<Vec<File>, Failure> {
@@ -47,7 +47,7 @@ pub(super) fn cloudflare(args: &Cloudflare, config: &Config) -> Result<Vec<File>
             "server.public_url is not set; name the origin with --origin https://host",
         ));
     }
-    with_keys(config, "pinhole.js", |keys| edge::cloudflare(keys, origin))
+    with_keys(config, "worker.js", |keys| edge::cloudflare(keys, origin))
 }
 
 pub(super) fn fastly(config: &Config) -> Result<Vec<File>, Failure> {

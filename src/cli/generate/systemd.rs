@@ -3,7 +3,7 @@
 
 use crate::cli::files::{File, Nature};
 
-/// The unit, the socket, and a file for secrets.
+/// The unit and the socket.
 pub(super) fn files() -> Vec<File> {
     [
         ("pinhole@.service", include_str!("systemd/pinhole@.service"), Nature::Yours),
