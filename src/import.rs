@@ -30,7 +30,7 @@ use crate::{
     clock,
     db::{
         Db, DbError, images,
-        imports::{self, Known},
+        imports::{self, End, Known},
         users,
     },
     gate::GateError,
@@ -79,8 +79,19 @@ pub struct Rules {
     pub keep_secs: u64,
     /// How many files are worked on at once.
     pub at_once: usize,
-    /// Whether what came in once and was deleted since comes in again.
+    /// Whether what came in once, and was not used in time, comes in again.
     pub again: bool,
+    /// Whether what somebody deleted since does.
+    pub again_deleted: bool,
+}
+
+impl Rules {
+    fn brings_back(&self, end: End) -> bool {
+        match end {
+            End::Deleted => self.again_deleted,
+            End::Expired => self.again,
+        }
+    }
 }
 
 /// Why a run ended before all was brought in; it can simply be run again.
@@ -195,13 +206,13 @@ impl Importer {
                 Outcome::erased()
             } else {
                 match imports::find(&mut conn, &self.entry(&file, &owner), clock::now_micros()).await? {
-                    Some(Known::There { image, version, .. }) if version == file.version => {
-                        Outcome::Known { image }
-                    }
+                    Some(Known::There { image, is_same: true, .. }) => Outcome::Known { image },
                     Some(Known::There { image, .. }) => {
                         Outcome::Imported { image: None, replaces: Some(image) }
                     }
-                    Some(Known::Gone) if !self.rules.again => Outcome::Deleted,
+                    Some(Known::Gone { end, is_same: true }) if !self.rules.brings_back(end) => {
+                        Outcome::Gone(end)
+                    }
                     _ => Outcome::Imported { image: None, replaces: None },
                 }
             };
@@ -272,12 +283,12 @@ impl Importer {
         }
         let found = imports::find(&mut self.db.read().await?, &entry, clock::now_micros()).await?;
         let before = match found {
-            Some(Known::There { image, version, .. }) if version == file.version => {
-                return self.keep(image, None).await;
-            }
+            Some(Known::There { image, is_same: true, .. }) => return self.keep(image, None).await,
             Some(Known::There { image, sha256, .. }) => Some((image, sha256)),
-            Some(Known::Gone) if !self.rules.again => return Ok(Outcome::Deleted),
-            Some(Known::Gone) | None => None,
+            Some(Known::Gone { end, is_same: true }) if !self.rules.brings_back(end) => {
+                return Ok(Outcome::Gone(end));
+            }
+            Some(Known::Gone { .. }) | None => None,
         };
         let refused = |why: String, is_picture| Ok(Outcome::Refused { why, is_picture });
         let Read { spooled, head } = match self.source.read(file, self.rules.max_bytes).await {

@@ -6,7 +6,7 @@ use governor::{
     DefaultDirectRateLimiter, Quota,
     clock::{Clock as _, DefaultClock},
 };
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 
 use crate::{client::Client, config};
 
@@ -25,7 +25,12 @@ impl Rates {
     pub fn new(rate: &config::Rate) -> Self {
         Self {
             quota: rate.requests_per_minute.map(Quota::per_minute),
-            buckets: Cache::builder().max_capacity(rate.clients).time_to_idle(FULL_AFTER).build(),
+            buckets: Cache::builder()
+                .max_capacity(rate.clients)
+                // The usual policy would rather have no newcomers, whom nobody would count then.
+                .eviction_policy(EvictionPolicy::lru())
+                .time_to_idle(FULL_AFTER)
+                .build(),
         }
     }
 
@@ -62,6 +67,21 @@ mod tests {
         assert!(rates.take(other).is_ok());
         let wait = rates.take(hasty).unwrap_err();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(20), "a third of a minute: {wait:?}");
+    }
+
+    #[test]
+    fn of_too_many_clients_the_newest_are_counted() {
+        let settings = config::Rate { requests_per_minute: NonZeroU32::new(1), clients: 2 };
+        let rates = Rates::new(&settings);
+        for number in 1..=3 {
+            // One that asks often, and so would be kept by how often he asks.
+            for _ in 0..10 {
+                let _ = rates.take(Client::numbered(number));
+            }
+            rates.buckets.run_pending_tasks();
+        }
+        assert!(rates.take(Client::numbered(3)).is_err());
+        assert!(rates.take(Client::numbered(1)).is_ok(), "the oldest is forgotten");
     }
 
     #[test]

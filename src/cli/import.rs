@@ -49,9 +49,10 @@ const STOPPED_AT_ONCE: u8 = 130;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A file is known by its path below SOURCE, its owner, and its size and time or ETag. One that has changed since
-comes in as a new image; one whose image was deleted since does not come back without --again.
+comes in as a new image. One whose image was not attached in time does not come back without --again, and one whose
+image was deleted not without --again-deleted.
 
-Exit code: 0 all pictures are in; 1 some were refused, or it was stopped; 2 usage.
+Exit code: 0 all pictures are in, or were deleted since; 1 some were refused or have expired, or it was stopped; 2 usage.
 
 Examples:
   pinhole import ./photos --owner alice --config pinhole.toml --dry-run
@@ -74,9 +75,8 @@ pub(super) struct Args {
     /// How many files are worked on at once; without it, one for each core
     #[arg(long, value_name = "N")]
     at_once: Option<NonZeroUsize>,
-    /// Bring in again what came in once and was deleted since
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    again: Again,
     /// Write what came of each file as a line of JSON: path, owner, `image_id`, url, outcome, why
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -86,6 +86,17 @@ pub(super) struct Args {
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What comes in that came in once already.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Again {
+    /// Bring in again what came in once and expired, since nothing came to use it in time
+    #[arg(long = "again")]
+    expired: bool,
+    /// Bring in again what came in once and somebody deleted since
+    #[arg(long = "again-deleted")]
+    deleted: bool,
 }
 
 /// Where they are.
@@ -226,7 +237,8 @@ fn importer(args: &Args, pair: &pair::Pair, source: Source, owners: Owners) -> I
             max_bytes: config.upload.max_bytes,
             keep_secs: args.keep.as_secs(),
             at_once,
-            again: args.again,
+            again: args.again.expired,
+            again_deleted: args.again.deleted,
         },
         tally: Arc::default(),
     }
@@ -280,7 +292,7 @@ fn ended(importer: &Importer, stop: &watch::Sender<bool>) -> Ended {
 fn end(args: &Args, done: Result<(), ImportError>, ended: &Ended) -> Result<(), Failure> {
     ended.print(args.json, args.keep)?;
     done.map_err(|error| Failure::failed(format!("{error}; mend that, and run it again: it goes on")))?;
-    let Tally { refused, .. } = ended.tally;
+    let Tally { refused, expired, .. } = ended.tally;
     if ended.interrupted {
         let of = ended.files.map(|files| format!(" of {files}")).unwrap_or_default();
         let files = ended.tally.files();
@@ -290,6 +302,11 @@ fn end(args: &Args, done: Result<(), ImportError>, ended: &Ended) -> Result<(), 
         return Err(Failure::failed(format!(
             "refused: {refused} pictures, each named above with the reason; mend or remove them, and run it again: \
              it takes on nothing else"
+        )));
+    }
+    if expired > 0 {
+        return Err(Failure::failed(format!(
+            "expired: {expired} pictures came in once, and nothing used them in time; --again brings them in anew"
         )));
     }
     Ok(())

@@ -65,7 +65,7 @@ pub async fn begin(conn: &mut Conn, user: &UserId, now_micros: i64) -> Result<Er
     conn.changes(Change::Everything);
     // A request of his that is under way finds its claim gone, and keeps no answer.
     idempotency::forget_user(conn, user).await?;
-    // And an import of his files that is under way brings in no more of them.
+    // Nor does anything tell what his files were called.
     imports::forget_user(conn, user).await?;
     // Whom he followed he follows no more, from this commit on.
     execute!(conn, "DELETE FROM follows WHERE follower_id = $1 OR followee_id = $1", user.as_str())?;

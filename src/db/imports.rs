@@ -2,11 +2,11 @@
 //!
 //! A row is written in the transaction that makes its image ready, so that a run which is killed anywhere has
 //! brought a file in and knows it, or neither. An image's end takes everything out of its row but that it was there,
-//! and whose it was; its owner's erasure takes the row.
+//! whose it was, and what tells its file from a later one; its owner's erasure takes the row.
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Conn, DbError, images::parsed};
+use super::{Conn, DbError, images::parsed, rules};
 use crate::id::{ImageId, UserId, hex};
 
 /// A file that may come in.
@@ -29,13 +29,36 @@ pub enum Known {
     There {
         /// The image.
         image: ImageId,
-        /// What the file was then.
-        version: String,
+        /// Whether the file is still what it was then.
+        is_same: bool,
         /// SHA-256 of its bytes, in hexadecimal.
         sha256: String,
     },
-    /// An image that is not there any more: deleted, or its time ran out.
-    Gone,
+    /// An image that is not there any more.
+    Gone {
+        /// How it ended.
+        end: End,
+        /// Whether the file is still what it was then.
+        is_same: bool,
+    },
+}
+
+/// How an image that had come in ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Somebody deleted it.
+    Deleted,
+    /// Its time ran out, and nothing used it.
+    Expired,
+}
+
+impl End {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 impl File<'_> {
@@ -48,27 +71,37 @@ impl File<'_> {
         }
         hex(&hash.finalize())
     }
+
+    /// What the row tells versions apart by: it says nothing else of the file, and so outlives the image.
+    fn version_hash(&self) -> String {
+        hex(&Sha256::digest(self.version))
+    }
 }
 
 /// What became of a file, if it has come in before for this owner.
 pub async fn find(conn: &mut Conn, file: &File<'_>, now_micros: i64) -> Result<Option<Known>, DbError> {
     let row = optional!(
         conn,
-        (Option<String>, Option<String>, Option<String>),
-        "SELECT j.version, i.id, b.sha256 FROM imports j
-         LEFT JOIN images i ON i.id = j.image_id AND i.state = 'ready' AND (i.deadline IS NULL OR i.deadline > $2)
+        (String, Option<String>, Option<String>, Option<i64>, Option<String>),
+        "SELECT j.version, j.ended, i.id, i.deadline, b.sha256 FROM imports j
+         LEFT JOIN images i ON i.id = j.image_id AND i.state = 'ready'
          LEFT JOIN blobs b ON b.key = i.blob_key
          WHERE j.entry = $1",
-        file.entry(),
-        now_micros
+        file.entry()
     )?;
-    row.map(|row| match row {
-        (Some(version), Some(image), Some(sha256)) => {
-            Ok(Known::There { image: parsed("image id", &image, ImageId::parse)?, version, sha256 })
-        }
-        _ => Ok(Known::Gone),
-    })
-    .transpose()
+    let Some((version, ended, image, deadline, sha256)) = row else { return Ok(None) };
+    let is_same = version == file.version_hash();
+    let (Some(image), Some(sha256)) = (image, sha256) else {
+        let end = if ended.as_deref() == Some(End::Expired.as_str()) { End::Expired } else { End::Deleted };
+        return Ok(Some(Known::Gone { end, is_same }));
+    };
+    let image = parsed("image id", &image, ImageId::parse)?;
+    let is_over = deadline.is_some_and(|deadline| deadline <= now_micros);
+    Ok(Some(if is_over && !rules::is_used(conn, image).await? {
+        Known::Gone { end: End::Expired, is_same }
+    } else {
+        Known::There { image, is_same, sha256 }
+    }))
 }
 
 /// Writes down that a file became an image. `before` is the image that it was known to be, if it was known to be one
@@ -86,7 +119,7 @@ pub async fn record(
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (entry) DO UPDATE SET
             source = excluded.source, path = excluded.path, version = excluded.version,
-            image_id = excluded.image_id, created_at = excluded.created_at
+            image_id = excluded.image_id, created_at = excluded.created_at, ended = NULL
          WHERE imports.image_id = $8 OR NOT EXISTS (
             SELECT 1 FROM images WHERE id = imports.image_id AND state = 'ready'
                 AND (deadline IS NULL OR deadline > $7))",
@@ -94,7 +127,7 @@ pub async fn record(
         file.owner.as_str(),
         file.source,
         file.path,
-        file.version,
+        file.version_hash(),
         image.to_string(),
         now_micros,
         before.map_or_else(String::new, |image| image.to_string())
@@ -108,18 +141,20 @@ pub async fn set_version(conn: &mut Conn, file: &File<'_>, image: ImageId) -> Re
         conn,
         "UPDATE imports SET version = $2 WHERE entry = $1 AND image_id = $3",
         file.entry(),
-        file.version,
+        file.version_hash(),
         image.to_string()
     )?;
     Ok(())
 }
 
-/// Forgets what an image that has ended once was, but for whose it was, and that it shall not come back by itself.
-pub(super) async fn forget_image(conn: &mut Conn, image: ImageId) -> Result<(), DbError> {
+/// Forgets what an image that has ended once was, but for whose it was, and that the same file shall not come back by
+/// itself.
+pub(super) async fn forget_image(conn: &mut Conn, image: ImageId, end: End) -> Result<(), DbError> {
     execute!(
         conn,
-        "UPDATE imports SET source = NULL, path = NULL, version = NULL, image_id = NULL WHERE image_id = $1",
-        image.to_string()
+        "UPDATE imports SET source = NULL, path = NULL, image_id = NULL, ended = $2 WHERE image_id = $1",
+        image.to_string(),
+        end.as_str()
     )?;
     Ok(())
 }

@@ -28,8 +28,7 @@ impl Folder {
         if !root.is_dir() {
             return Err(failed(io::ErrorKind::NotADirectory.into()));
         }
-        // What is not there is not in it either.
-        let without = without.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        let without = without.iter().filter_map(|path| without_links(path)).collect();
         let name =
             root.to_str().ok_or_else(|| failed(io::Error::other("its name must be UTF-8")))?.to_owned();
         Ok(Self { root, name, without })
@@ -66,7 +65,7 @@ impl Folder {
                     Err(error) => refused(below, &error),
                 },
                 Ok(Seen::File(metadata)) => match path.to_str() {
-                    Some(_) => Found::File(File::at(path, below, metadata.len(), version_of(&metadata))),
+                    Some(_) => Found::File(File::at(path, below, &metadata)),
                     None => {
                         Found::Refused { path: below, why: "its name is not UTF-8; rename it".to_owned() }
                     }
@@ -108,6 +107,14 @@ fn refused(path: String, error: &io::Error) -> Found {
     Found::Refused { path, why: format!("it cannot be read: {error}") }
 }
 
+/// A path without links or dots; what lies there may not be there yet.
+fn without_links(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?))
+    })
+}
+
 /// A folder's entries, the last first.
 fn sorted(folder: &Path) -> io::Result<Vec<DirEntry>> {
     let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
@@ -118,4 +125,9 @@ fn sorted(folder: &Path) -> io::Result<Vec<DirEntry>> {
 /// What tells whether a file is still the same: its length, and when it was last written, in nanoseconds.
 pub(super) fn version_of(metadata: &Metadata) -> String {
     format!("{} {}.{:09}", metadata.len(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// What tells a file from every other one that there is: device and inode.
+pub(super) fn identity_of(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }

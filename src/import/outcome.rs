@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::id::{ImageId, UserId};
+use crate::{
+    db::imports::End,
+    id::{ImageId, UserId},
+};
 
 /// What came of files, in numbers.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -17,6 +20,8 @@ pub struct Tally {
     pub known: u64,
     /// Files whose images were deleted since.
     pub deleted: u64,
+    /// Files whose images expired since: nothing came to use them in time.
+    pub expired: u64,
     /// Pictures that were refused.
     pub refused: u64,
     /// Files that are no pictures.
@@ -54,7 +59,7 @@ pub enum Outcome {
         image: ImageId,
     },
     /// It was one, which is not there any more.
-    Deleted,
+    Gone(End),
     /// It is none.
     Refused {
         /// Why.
@@ -67,7 +72,7 @@ pub enum Outcome {
 impl Tally {
     /// How many files were looked at.
     pub fn files(&self) -> u64 {
-        self.imported + self.known + self.deleted + self.refused + self.no_pictures
+        self.imported + self.known + self.deleted + self.expired + self.refused + self.no_pictures
     }
 
     pub(super) fn add(&mut self, line: &Line) {
@@ -78,7 +83,8 @@ impl Tally {
                 self.changed += u64::from(replaces.is_some());
             }
             Outcome::Known { .. } => self.known += 1,
-            Outcome::Deleted => self.deleted += 1,
+            Outcome::Gone(End::Deleted) => self.deleted += 1,
+            Outcome::Gone(End::Expired) => self.expired += 1,
             Outcome::Refused { is_picture: true, .. } => self.refused += 1,
             Outcome::Refused { is_picture: false, .. } => self.no_pictures += 1,
         }

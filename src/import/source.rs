@@ -1,9 +1,14 @@
 //! What is brought in: the files of a folder, or the objects of somebody else's bucket, as they lie there.
 
-use std::{io, path::PathBuf};
+use std::{
+    fs::Metadata,
+    io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use rustix::fs::OFlags;
 use thiserror::Error;
 use tokio::{
     io::AsyncReadExt as _,
@@ -50,7 +55,8 @@ pub struct File {
 
 #[derive(Clone, Debug)]
 enum Place {
-    Path(PathBuf),
+    /// Where it lies, and what the walk saw there: device and inode.
+    Path(PathBuf, (u64, u64)),
     Object(Listed),
 }
 
@@ -104,8 +110,9 @@ pub enum ReadError {
 
 impl File {
     /// A file of a folder.
-    pub(super) fn at(place: PathBuf, path: String, bytes: u64, version: String) -> Self {
-        Self { path, bytes, version, place: Place::Path(place) }
+    pub(super) fn at(place: PathBuf, path: String, metadata: &Metadata) -> Self {
+        let (bytes, version) = (metadata.len(), version_of(metadata));
+        Self { path, bytes, version, place: Place::Path(place, folder::identity_of(metadata)) }
     }
 
     /// An object of a bucket.
@@ -146,7 +153,7 @@ impl Source {
         let spool = Spool::start(max_bytes).await.map_err(spool_failed)?;
         let reading = Reading { spool, head: Vec::new(), max_bytes };
         match (&file.place, self) {
-            (Place::Path(path), _) => read_path(path, file, reading).await,
+            (Place::Path(path, seen), _) => read_path(path, *seen, file, reading).await,
             (Place::Object(listed), Self::Bucket(prefix)) => {
                 read_object(prefix.store(), listed, self.name(), reading).await
             }
@@ -185,9 +192,20 @@ fn spool_failed(error: io::Error) -> ReadError {
     ReadError::Stop(SourceError::Spool(error))
 }
 
-async fn read_path(path: &std::path::Path, file: &File, mut reading: Reading) -> Result<Read, ReadError> {
+async fn read_path(
+    path: &Path,
+    seen: (u64, u64),
+    file: &File,
+    mut reading: Reading,
+) -> Result<Read, ReadError> {
     let refused = |error: io::Error| ReadError::Refused(format!("it cannot be read: {error}"));
-    let mut open = tokio::fs::File::open(path).await.map_err(refused)?;
+    // Whoever may write to the folder may have put a link there meanwhile, or a pipe that nobody writes to.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut open =
+        tokio::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).await.map_err(refused)?;
+    if folder::identity_of(&open.metadata().await.map_err(refused)?) != seen {
+        return Err(ReadError::Refused("another file has taken its place".to_owned()));
+    }
     loop {
         let mut piece = Vec::with_capacity(PIECE);
         if open.read_buf(&mut piece).await.map_err(refused)? == 0 {
@@ -228,3 +246,41 @@ async fn read_object(
 
 /// Whoever took what was found may be gone, which is no error of the walk's.
 pub(super) type Finds = Sender<Result<Found, SourceError>>;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_put_in_a_files_place_is_not_read() {
+        let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["linked.jpg", "swapped.jpg", "below/a.jpg", "left.jpg"] {
+            for folder in [&ours, &others] {
+                let path = folder.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, b"twelve bytes").unwrap();
+            }
+        }
+        let source = Source::Folder(folder::Folder::open(ours.path(), &[]).unwrap());
+        let mut files = Vec::new();
+        let mut walk = source.walk();
+        while let Some(found) = walk.recv().await {
+            let Found::File(file) = found.unwrap() else { panic!("a file") };
+            files.push(file);
+        }
+        let (at, there) = (|name| ours.path().join(name), |name| others.path().join(name));
+        fs::remove_file(at("linked.jpg")).unwrap();
+        symlink(there("linked.jpg"), at("linked.jpg")).unwrap();
+        fs::rename(there("swapped.jpg"), at("swapped.jpg")).unwrap();
+        fs::rename(at("below"), at("was-below")).unwrap();
+        symlink(there("below"), at("below")).unwrap();
+
+        assert_eq!(files.len(), 4);
+        for file in files {
+            let read = source.read(&file, 1000).await;
+            assert_eq!(read.is_ok(), file.path == "left.jpg", "{}", file.path);
+        }
+    }
+}

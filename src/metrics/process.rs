@@ -3,7 +3,7 @@
 
 use std::{
     fmt, fs,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use prometheus_client::{
@@ -78,9 +78,10 @@ impl Stat {
         let (_, fields) = text.rsplit_once(')')?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        let ticks = u32::try_from(field(14)? + field(15)?).ok()?;
+        let ticks = field(14)?.saturating_add(field(15)?);
+        let used = Duration::from_millis(ticks.saturating_mul(1000) / clock_ticks_per_second().max(1));
         Some(Self {
-            cpu_seconds: f64::from(ticks) / f64::from(u32::try_from(clock_ticks_per_second()).ok()?),
+            cpu_seconds: used.as_secs_f64(),
             resident_bytes: field(24)?.saturating_mul(page_size() as u64),
             threads: field(20)?,
         })
@@ -99,5 +100,8 @@ mod tests {
         assert!((stat.cpu_seconds * f64::from(u32::try_from(ticks).unwrap()) - 200.0).abs() < 1e-6);
         assert_eq!((stat.resident_bytes, stat.threads), (3 * page_size() as u64, 9));
         assert_eq!(Stat::read("7 (short) S 1"), None);
+        // After years on many cores.
+        let long = Stat::read(&text.replace("150 50", "90000000000 50")).unwrap();
+        assert!(long.cpu_seconds > 1e8);
     }
 }

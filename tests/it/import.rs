@@ -79,7 +79,7 @@ fn summary(mut command: Command, code: i32) -> Value {
 
 /// The numbers of a summary that are not zero.
 fn counts(summary: &Value) -> BTreeMap<&str, u64> {
-    ["imported", "changed", "known", "deleted", "refused", "no_pictures", "passed"]
+    ["imported", "changed", "known", "deleted", "expired", "refused", "no_pictures", "passed"]
         .into_iter()
         .map(|name| (name, summary[name].as_u64().unwrap()))
         .filter(|(_, count)| *count > 0)
@@ -120,12 +120,14 @@ async fn listed(app: &TestApp, user: &str) -> Vec<String> {
 }
 
 /// Nothing lies in the bucket that the ledger does not know, nor the other way round.
-fn expect_swept(app: &TestApp) {
+fn sweep(app: &TestApp, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+    command.env_clear().arg("sweep").args(flags).arg("--config").arg(app.data().join("pinhole.toml"));
     command
-        .env_clear()
-        .args(["sweep", "--dry-run", "--json", "--config"])
-        .arg(app.data().join("pinhole.toml"));
+}
+
+fn expect_swept(app: &TestApp) {
+    let mut command = sweep(app, &["--dry-run", "--json"]);
     let report: Value = serde_json::from_str(&expect(&command.output().unwrap(), 0).0).unwrap();
     for kind in report["kinds"].as_array().unwrap() {
         for what in ["orphans", "young"] {
@@ -370,19 +372,47 @@ async fn what_was_deleted_since_does_not_come_back_by_itself() {
 
     for _ in 0..2 {
         let (out, _) = expect(&run(&[]).output().unwrap(), 0);
-        assert!(out.contains("deleted since: 1 (not brought back; --again does)"), "{out}");
+        assert!(out.contains("deleted since: 1 (not brought back; --again-deleted does)"), "{out}");
         assert_eq!(report(&file)["private/me.jpg"]["outcome"], "deleted");
         assert_eq!(listed(&app, "alice").await.len(), 1);
     }
     let dry = summary(import(&app, at(&source), &["--owner", "alice", "--dry-run"]), 0);
     assert_eq!(counts(&dry), BTreeMap::from([("deleted", 1), ("known", 1)]));
-    assert_eq!(counts(&summary(run(&["--again"]), 0)), BTreeMap::from([("imported", 1), ("known", 1)]));
+    assert_eq!(counts(&summary(run(&["--again"]), 0)), BTreeMap::from([("deleted", 1), ("known", 1)]));
+    assert_eq!(
+        counts(&summary(run(&["--again-deleted"]), 0)),
+        BTreeMap::from([("imported", 1), ("known", 1)])
+    );
     assert_eq!(listed(&app, "alice").await.len(), 2);
-    assert_eq!(counts(&summary(run(&["--again"]), 0)), BTreeMap::from([("known", 2)]));
+    assert_eq!(counts(&summary(run(&["--again-deleted"]), 0)), BTreeMap::from([("known", 2)]));
 
-    // One that was never attached, and whose time ran out, is gone likewise, swept or not.
+    // Another picture in its place is another picture.
+    let image = report(&file)["private/me.jpg"]["image_id"].as_str().unwrap().to_owned();
+    app.request("DELETE", &format!("/v1/images/{image}")).user("alice").await.send().await.expect(204);
+    fs::write(source.path().join("private/me.jpg"), jpeg(80, 60, 9)).unwrap();
+    assert_eq!(counts(&summary(run(&[]), 0)), BTreeMap::from([("imported", 1), ("known", 1)]));
+}
+
+/// Whoever attached too late is told so, and not by an exit code that says that all is well.
+#[tokio::test]
+async fn what_expired_since_comes_back_when_it_is_asked_for() {
+    let app = serve();
+    let source = folder(&[("a.jpg", jpeg(64, 48, 1)), ("b.jpg", jpeg(64, 48, 2))]);
+    let run = |flags: &[&str]| {
+        let mut command = import(&app, at(&source), &["--owner", "alice"]);
+        command.args(flags);
+        command
+    };
+    summary(run(&[]), 0);
+    // Whether it was swept or not.
     app.alter("UPDATE images SET deadline = 1 WHERE state = 'ready'").await;
-    assert_eq!(counts(&summary(run(&[]), 0)), BTreeMap::from([("deleted", 2)]));
+    let (_, err) = expect(&run(&[]).output().unwrap(), 1);
+    assert!(err.contains("expired: 2 pictures") && err.contains("--again brings them in anew"), "{err}");
+    expect(&sweep(&app, &[]).output().unwrap(), 0);
+    assert_eq!(counts(&summary(run(&["--again-deleted"]), 1)), BTreeMap::from([("expired", 2)]));
+    assert_eq!(counts(&summary(run(&["--again"]), 0)), BTreeMap::from([("imported", 2)]));
+    assert_eq!(listed(&app, "alice").await.len(), 2);
+    assert_eq!(counts(&summary(run(&[]), 0)), BTreeMap::from([("known", 2)]));
 }
 
 #[tokio::test]

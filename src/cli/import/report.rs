@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Failure, say},
+    db::imports::End,
     id::{ImageId, UserId},
     import::{Line, Outcome, Tally},
 };
@@ -49,8 +50,11 @@ impl<'a> Report<'a> {
         let (image_id, outcome, why, replaces) = match &line.outcome {
             Outcome::Imported { image, replaces } => (*image, "imported", None, *replaces),
             Outcome::Known { image } => (Some(*image), "known", None, None),
-            Outcome::Deleted => {
-                (None, "deleted", Some("its image was deleted since; --again imports it anew"), None)
+            Outcome::Gone(End::Expired) => {
+                (None, "expired", Some("nothing used its image in time; --again imports it anew"), None)
+            }
+            Outcome::Gone(End::Deleted) => {
+                (None, "deleted", Some("its image was deleted since; --again-deleted imports it anew"), None)
             }
             Outcome::Refused { why, .. } => (None, "refused", Some(&**why), None),
         };
@@ -96,12 +100,21 @@ impl Ended {
     }
 
     fn text(&self, keep: Duration) -> String {
-        let Tally { imported, imported_bytes, changed, known, deleted, refused, no_pictures, passed } =
-            self.tally;
+        let Tally {
+            imported,
+            imported_bytes,
+            changed,
+            known,
+            deleted,
+            expired,
+            refused,
+            no_pictures,
+            passed,
+        } = self.tally;
         let mib = imported_bytes.div_ceil(1 << 20);
-        let again = if deleted > 0 { " (not brought back; --again does)" } else { "" };
+        let again = if deleted > 0 { " (not brought back; --again-deleted does)" } else { "" };
         let rest = format!(
-            "known already: {known}; deleted since: {deleted}{again}; refused: {refused}; no pictures: {no_pictures}; \
+            "known already: {known}; deleted since: {deleted}{again}; expired: {expired}; refused: {refused}; no pictures: {no_pictures}; \
              hidden or links, passed over: {passed}\n"
         );
         if self.dry_run {

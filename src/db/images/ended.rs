@@ -2,7 +2,8 @@
 
 use super::{
     super::{
-        Change, Conn, DbError, blobs, imports,
+        Change, Conn, DbError, blobs,
+        imports::{self, End},
         outbox::{self, Reason},
         rules,
     },
@@ -43,14 +44,14 @@ pub async fn delete(
         owner.map_or("", UserId::as_str),
         now_micros
     )?;
-    detach_deleted(conn, image, row, Some(Reason::Deleted), now_micros).await
+    detach_deleted(conn, image, row, Some(Reason::Deleted), End::Deleted, now_micros).await
 }
 
 /// Deletes a ready image whose owner is being erased.
 pub async fn erase(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<Option<BlobKey>, DbError> {
     let row = optional!(conn, DeletedTuple, delete_where!("id = $1 AND state = 'ready'"), image.to_string())?;
     // Its purges were written when the erasure began: nobody has seen it since.
-    detach_deleted(conn, image, row, None, now_micros).await
+    detach_deleted(conn, image, row, None, End::Deleted, now_micros).await
 }
 
 /// Deletes a ready image whose deadline has passed; it has no uses.
@@ -67,7 +68,7 @@ pub async fn expire(conn: &mut Conn, image: ImageId, now_micros: i64) -> Result<
         image.to_string(),
         now_micros
     )?;
-    detach_deleted(conn, image, row, Some(Reason::Expired), now_micros).await
+    detach_deleted(conn, image, row, Some(Reason::Expired), End::Expired, now_micros).await
 }
 
 async fn detach_deleted(
@@ -75,6 +76,7 @@ async fn detach_deleted(
     image: ImageId,
     deleted: Option<DeletedTuple>,
     to_purge: Option<Reason>,
+    end: End,
     now_micros: i64,
 ) -> Result<Option<BlobKey>, DbError> {
     let Some((blob, epoch)) = deleted else { return Ok(None) };
@@ -86,7 +88,7 @@ async fn detach_deleted(
     execute!(conn, "DELETE FROM attachments WHERE image_id = $1", image.to_string())?;
     execute!(conn, "UPDATE users SET avatar_image_id = NULL WHERE avatar_image_id = $1", image.to_string())?;
     execute!(conn, "UPDATE images SET blob_key = NULL WHERE id = $1", image.to_string())?;
-    imports::forget_image(conn, image).await?;
+    imports::forget_image(conn, image, end).await?;
     blobs::let_go(conn, &blob, now_micros).await?;
     Ok(Some(blob))
 }
