@@ -22,7 +22,8 @@ use crate::config::Config;
   pinhole edge nginx --config pinhole.toml
   pinhole edge nginx --config pinhole.toml --out /etc/pinhole-edge --origin 10.0.0.1:8080 --origin 10.0.0.2:8080
   pinhole edge varnish --config pinhole.toml --out /etc/varnish
-  (umask 077; pinhole edge cloudfront --config pinhole.toml >cloudfront-function.js)")]
+  umask 077
+  pinhole edge cloudfront --config pinhole.toml >cloudfront-function.js")]
 pub(super) struct Args {
     #[command(subcommand)]
     kind: Kind,

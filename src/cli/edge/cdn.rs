@@ -13,7 +13,8 @@ use crate::{
 /// Its first lines say which cache policy goes with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  (umask 077; pinhole edge cloudfront --config pinhole.toml >cloudfront-function.js)
+  umask 077
+  pinhole edge cloudfront --config pinhole.toml >cloudfront-function.js
   aws cloudfront update-function --name pinhole --if-match ETAG --function-code fileb://cloudfront-function.js \\
     --function-config Comment=pinhole,Runtime=cloudfront-js-2.0")]
 pub(super) struct Cloudfront {}
@@ -21,7 +22,8 @@ pub(super) struct Cloudfront {}
 /// For Cloudflare: a Worker.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  (umask 077; pinhole edge cloudflare --config pinhole.toml --origin https://origin.example.org >worker.js)
+  umask 077
+  pinhole edge cloudflare --config pinhole.toml --origin https://origin.example.org >worker.js
   npx wrangler deploy worker.js --name pinhole --compatibility-date 2024-11-11 --route 'img.example.org/*'")]
 pub(super) struct Cloudflare {
     /// The origin as the Worker reaches it. `server.public_url` without one, as is right for a Worker on a route
@@ -32,7 +34,8 @@ pub(super) struct Cloudflare {
 /// For Fastly: the main VCL of a service.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  (umask 077; pinhole edge fastly --config pinhole.toml >pinhole.vcl)
+  umask 077
+  pinhole edge fastly --config pinhole.toml >pinhole.vcl
   fastly vcl custom create --name pinhole --content pinhole.vcl --main --service-id ID --version latest --autoclone")]
 pub(super) struct Fastly {}
 
