@@ -7,7 +7,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::symlink,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -28,7 +28,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     files,
-    support::{Bucket, PATIENCE, TestApp, jpeg, now_secs, png},
+    support::{Bucket, PATIENCE, TestApp, expect_exit, jpeg, now_secs, png},
 };
 
 const DAY_SECS: u64 = 24 * 60 * 60;
@@ -61,20 +61,11 @@ fn at(folder: &TempDir) -> &str {
     folder.path().to_str().unwrap()
 }
 
-#[track_caller]
-fn expect(output: &Output, code: i32) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}{err}");
-    assert!(!err.contains("panicked"), "{err}");
-    (out, err)
-}
-
 /// Runs it with `--json`; the summary.
 #[track_caller]
 fn summary(mut command: Command, code: i32) -> Value {
     let output = command.arg("--json").output().unwrap();
-    serde_json::from_str(&expect(&output, code).0).unwrap()
+    serde_json::from_str(&expect_exit(&output, code).0).unwrap()
 }
 
 /// The numbers of a summary that are not zero.
@@ -128,7 +119,7 @@ fn sweep(app: &TestApp, flags: &[&str]) -> Command {
 
 fn expect_swept(app: &TestApp) {
     let mut command = sweep(app, &["--dry-run", "--json"]);
-    let report: Value = serde_json::from_str(&expect(&command.output().unwrap(), 0).0).unwrap();
+    let report: Value = serde_json::from_str(&expect_exit(&command.output().unwrap(), 0).0).unwrap();
     for kind in report["kinds"].as_array().unwrap() {
         for what in ["orphans", "young"] {
             assert_eq!(kind[what]["objects"], 0, "{report}");
@@ -161,7 +152,7 @@ async fn a_folder_comes_in_beside_a_server_and_the_next_run_knows_it() {
     let file = app.data().join("report.jsonl");
     let flags = ["--owner-from-folder", "--report", file.to_str().unwrap()];
 
-    let (out, err) = expect(&import(&app, at(&source), &flags).output().unwrap(), 1);
+    let (out, err) = expect_exit(&import(&app, at(&source), &flags).output().unwrap(), 1);
     assert!(out.contains("imported: 3 pictures") && out.contains("read back"), "{out}");
     assert!(!err.contains(['\r', '\u{8}']), "no bar without a terminal: {err:?}");
     let last = err.trim_end().lines().last().unwrap();
@@ -251,7 +242,7 @@ async fn stopped_and_killed_anywhere_each_picture_comes_in_once() {
     let stopped = start();
     wait_for_imported(&file, 3);
     signal(&stopped, "INT");
-    let (out, err) = expect(&stopped.wait_with_output().unwrap(), 1);
+    let (out, err) = expect_exit(&stopped.wait_with_output().unwrap(), 1);
     assert!(err.contains("stopping: what is under way is finished"), "{err}");
     let last = err.trim_end().lines().last().unwrap();
     assert!(last.contains(" of 60 files; run it again, it goes on"), "{err}");
@@ -268,7 +259,7 @@ async fn stopped_and_killed_anywhere_each_picture_comes_in_once() {
         assert!(report(&file).len() < usize::from(PICTURES));
     }
 
-    let (out, _) = expect(&start().wait_with_output().unwrap(), 0);
+    let (out, _) = expect_exit(&start().wait_with_output().unwrap(), 0);
     assert!(out.contains("refused: 0"), "{out}");
     let all: BTreeSet<String> = pictures.iter().map(|(_, bytes)| sha256(bytes)).collect();
     let hashes = listed(&app, "alice").await;
@@ -297,7 +288,7 @@ async fn two_at_once_bring_each_picture_in_once() {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let both = [start(), start()].map(|child| {
-        let (out, _) = expect(&child.wait_with_output().unwrap(), 0);
+        let (out, _) = expect_exit(&child.wait_with_output().unwrap(), 0);
         serde_json::from_str::<Value>(&out).unwrap()
     });
     let sum = |name: &str| both.iter().map(|told| told[name].as_u64().unwrap()).sum::<u64>();
@@ -340,7 +331,7 @@ async fn a_changed_file_is_a_new_image_and_a_touched_one_is_not() {
     let touched = fs::File::options().write(true).open(source.path().join("b.jpg")).unwrap();
     touched.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
     let output = run().output().unwrap();
-    let (out, err) = expect(&output, 0);
+    let (out, err) = expect_exit(&output, 0);
     assert!(out.contains("of which 1 have changed") && out.contains("known already: 2"), "{out}");
     assert!(err.contains("\"a.jpg\" has changed since it came in"), "{err}");
     let second = report(&file);
@@ -371,7 +362,7 @@ async fn what_was_deleted_since_does_not_come_back_by_itself() {
     assert_eq!(app.texts("SELECT path FROM imports WHERE path IS NOT NULL").await, ["b.jpg"]);
 
     for _ in 0..2 {
-        let (out, _) = expect(&run(&[]).output().unwrap(), 0);
+        let (out, _) = expect_exit(&run(&[]).output().unwrap(), 0);
         assert!(out.contains("deleted since: 1 (not brought back; --again-deleted does)"), "{out}");
         assert_eq!(report(&file)["private/me.jpg"]["outcome"], "deleted");
         assert_eq!(listed(&app, "alice").await.len(), 1);
@@ -406,9 +397,9 @@ async fn what_expired_since_comes_back_when_it_is_asked_for() {
     summary(run(&[]), 0);
     // Whether it was swept or not.
     app.alter("UPDATE images SET deadline = 1 WHERE state = 'ready'").await;
-    let (_, err) = expect(&run(&[]).output().unwrap(), 1);
+    let (_, err) = expect_exit(&run(&[]).output().unwrap(), 1);
     assert!(err.contains("expired: 2 pictures") && err.contains("--again brings them in anew"), "{err}");
-    expect(&sweep(&app, &[]).output().unwrap(), 0);
+    expect_exit(&sweep(&app, &[]).output().unwrap(), 0);
     assert_eq!(counts(&summary(run(&["--again-deleted"]), 1)), BTreeMap::from([("expired", 2)]));
     assert_eq!(counts(&summary(run(&["--again"]), 0)), BTreeMap::from([("imported", 2)]));
     assert_eq!(listed(&app, "alice").await.len(), 2);
@@ -426,7 +417,7 @@ async fn an_erased_user_gets_nothing_and_leaves_nothing() {
     app.erased(erasure["id"].as_str().unwrap()).await;
 
     fs::write(source.path().join("alice/new.jpg"), jpeg(64, 48, 3)).unwrap();
-    let (out, err) = expect(&run().output().unwrap(), 1);
+    let (out, err) = expect_exit(&run().output().unwrap(), 1);
     assert!(out.contains("imported: 0") && out.contains("known already: 1"), "{out}");
     assert!(err.contains("\"alice/new.jpg\": its owner was erased"), "{err}");
     assert_eq!(app.texts("SELECT path FROM imports").await, ["bob/b.jpg"]);
@@ -497,7 +488,7 @@ async fn a_dry_run_counts_and_changes_nothing() {
 
     summary(import(&app, at(&source), &["--owner-from-folder"]), 1);
     assert_eq!(counts(&summary(dry(), 1)), BTreeMap::from([("known", 2), ("refused", 1)]));
-    let (text, _) = expect(&dry().output().unwrap(), 1);
+    let (text, _) = expect_exit(&dry().output().unwrap(), 1);
     assert!(text.contains("dry run") && text.contains("known already: 2"), "{text}");
 }
 
@@ -580,7 +571,7 @@ async fn pinholes_own_objects_do_not_come_in_again() {
     let own = &app.bucket().name;
     for prefix in ["", "/raw", "/originals/", "/masters"] {
         let output = from_bucket(&app, &format!("s3://{own}{prefix}"), &["--owner", "bob"]).output().unwrap();
-        let (_, err) = expect(&output, 2);
+        let (_, err) = expect_exit(&output, 2);
         assert!(err.contains("holds pinhole's own objects"), "{err}");
         assert_eq!(err.trim_end().lines().count(), 1, "{err}");
     }
@@ -604,7 +595,7 @@ async fn what_is_not_in_the_bucket_as_it_was_written_is_no_image() {
     app.store().put(&Object::raw(&key, "image/jpeg"), broken).await.unwrap();
 
     let source = folder(&[("a.jpg", photo), ("b.jpg", jpeg(64, 48, 2))]);
-    let (out, err) = expect(&import(&app, at(&source), &["--owner", "alice"]).output().unwrap(), 1);
+    let (out, err) = expect_exit(&import(&app, at(&source), &["--owner", "alice"]).output().unwrap(), 1);
     assert!(out.contains("imported: 1 ") && out.contains("refused: 1"), "{out}");
     assert!(err.contains("\"a.jpg\"") && err.contains("is not what was written there"), "{err}");
     assert_eq!(listed(&app, "alice").await.len(), 2);
@@ -619,7 +610,7 @@ async fn the_rules_of_uploads_hold() {
     let max_bytes = (fs::metadata(source.path().join("a.jpg")).unwrap().len() - 1).to_string();
     let mut command = import(&app, at(&source), &["--owner", "alice", "--at-once", "1"]);
     command.env("PINHOLE_UPLOAD__MAX_BYTES", &max_bytes).env("PINHOLE_QUOTA__IMAGES", "1");
-    let (out, err) = expect(&command.output().unwrap(), 1);
+    let (out, err) = expect_exit(&command.output().unwrap(), 1);
     assert!(out.contains("imported: 1 ") && out.contains("refused: 2"), "{out}");
     assert!(
         err.contains(&format!("\"a.jpg\": it has more than upload.max_bytes = {max_bytes} bytes")),
@@ -641,12 +632,12 @@ async fn the_folder_of_a_stopped_dev_takes_it_too() {
         command.env_clear().arg("import").arg(source).args(["--owner", "alice", "--data"]).arg(&data);
         command.output().unwrap()
     };
-    let (_, err) = expect(&run(source.path()), 1);
+    let (_, err) = expect_exit(&run(source.path()), 1);
     assert!(err.contains("another pinhole dev is using this folder"), "{err}");
     app.signal("TERM");
     assert_eq!(app.wait(), Some(0));
-    expect(&run(source.path()), 0);
-    let (_, err) = expect(&run(&data.join("bucket")), 2);
+    expect_exit(&run(source.path()), 0);
+    let (_, err) = expect_exit(&run(&data.join("bucket")), 2);
     assert!(err.contains("lies in the folder of --data"), "{err}");
     // A folder that holds the data folder too is brought in without it.
     let folder = app.kill();
@@ -675,7 +666,7 @@ fn what_cannot_be_meant_is_refused() {
         (&["photos", "--owner", "a", "--dry-run", "--report", "x"], "cannot be used with"),
         (&["photos", "--owners", list], "line 1 is neither path<TAB>owner nor"),
     ] {
-        let (_, err) = expect(&run(args), 2);
+        let (_, err) = expect_exit(&run(args), 2);
         assert!(err.contains(said), "{args:?}: {err}");
     }
 }

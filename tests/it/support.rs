@@ -5,7 +5,7 @@ use std::{
     error::Error,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -798,6 +798,16 @@ impl Reply {
         }
         image::load_from_memory(&self.body).unwrap()
     }
+}
+
+/// What a program that was run wrote to stdout and stderr; it must have ended with this code.
+#[track_caller]
+pub fn expect_exit(output: &Output, code: i32) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}{err}");
+    assert!(!err.contains("panicked"), "{err}");
+    (out, err)
 }
 
 pub fn now_secs() -> u64 {

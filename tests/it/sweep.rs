@@ -19,7 +19,7 @@ use pinhole::{
 use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
 
-use crate::support::{TestApp, jpeg};
+use crate::support::{TestApp, expect_exit, jpeg};
 
 /// Images in a folder: so many that one object more or less is a small share.
 const IMAGES: u8 = 6;
@@ -92,17 +92,8 @@ fn sweep(data: &Path, flags: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn expect(output: &Output, code: i32) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}{err}");
-    assert!(!err.contains("panicked"), "{err}");
-    (out, err)
-}
-
-#[track_caller]
 fn report(output: &Output, code: i32) -> Value {
-    serde_json::from_str(&expect(output, code).0).unwrap()
+    serde_json::from_str(&expect_exit(output, code).0).unwrap()
 }
 
 /// Starts on what a sweep left, and sees every image.
@@ -119,7 +110,7 @@ async fn an_old_orphan_goes_a_young_one_stays_and_images_are_untouched() {
     let (app, images) = dev_with_images().await;
     let orphan = plant(&app).await;
 
-    let (_, err) = expect(&sweep(&app.data(), &[]), 1);
+    let (_, err) = expect_exit(&sweep(&app.data(), &[]), 1);
     assert!(err.contains("another pinhole dev is using this folder"), "{err}");
 
     let data = app.kill();
@@ -131,7 +122,7 @@ async fn an_old_orphan_goes_a_young_one_stays_and_images_are_untouched() {
     age(data.path());
     let aged = objects(data.path());
     let ledger = fs::read(data.path().join("pinhole.db")).unwrap();
-    let (text, _) = expect(&sweep(data.path(), &["--dry-run"]), 1);
+    let (text, _) = expect_exit(&sweep(data.path(), &["--dry-run"]), 1);
     assert!(
         text.contains(&format!("orphan, not deleted: {} (3 bytes, written 2001-", orphan.key())),
         "{text}"
@@ -143,7 +134,7 @@ async fn an_old_orphan_goes_a_young_one_stays_and_images_are_untouched() {
     assert_eq!(mended["kinds"][0]["deleted"]["objects"], 1, "{mended}");
     assert_eq!(mended["kinds"][0]["matched"]["objects"], IMAGES, "{mended}");
     assert_eq!(objects(data.path()).len(), aged.len() - 1);
-    let (text, _) = expect(&sweep(data.path(), &[]), 0);
+    let (text, _) = expect_exit(&sweep(data.path(), &[]), 0);
     assert!(!text.contains(&orphan.key()), "{text}");
     expect_images(data, &images).await;
 }
@@ -160,7 +151,7 @@ async fn a_lost_object_is_named_with_its_image_until_it_is_back() {
 
     let data = app.kill();
     for flags in [&["--dry-run"][..], &[]] {
-        let (out, err) = expect(&sweep(data.path(), flags), 1);
+        let (out, err) = expect_exit(&sweep(data.path(), flags), 1);
         let line = out.lines().find(|line| line.starts_with("MISSING")).expect("a finding");
         assert!(line.contains(&listed.key) && line.contains("alice"), "{line}");
         assert!(images.iter().any(|image| line.contains(image)), "{line}");
@@ -171,7 +162,7 @@ async fn a_lost_object_is_named_with_its_image_until_it_is_back() {
     let app = TestApp::start_dev(data, &[]);
     app.store().put(&lost, backup).await.unwrap();
     let data = app.kill();
-    expect(&sweep(data.path(), &[]), 0);
+    expect_exit(&sweep(data.path(), &[]), 0);
     expect_images(data, &images).await;
 }
 
@@ -187,14 +178,14 @@ async fn a_ledger_that_is_not_the_buckets_deletes_nothing() {
 
     let count = all.len().to_string();
     for flags in [&[][..], &["--force", "3"], &["--dry-run"]] {
-        let (_, err) = expect(&sweep(data.path(), flags), 1);
+        let (_, err) = expect_exit(&sweep(data.path(), flags), 1);
         assert!(err.contains(&format!("disagree about {count} of {count} objects")), "{err}");
         assert!(err.contains(&format!("--force {count}")), "{err}");
         assert_eq!(objects(data.path()), all);
     }
 
     fs::rename(&own, &database).unwrap();
-    expect(&sweep(data.path(), &[]), 0);
+    expect_exit(&sweep(data.path(), &[]), 0);
     expect_images(data, &images).await;
 }
 
@@ -207,7 +198,7 @@ async fn by_its_configuration_it_runs_beside_a_server() {
     let app = Arc::new(TestApp::start_dev(data, &[]));
     let config = configuration(&app, &format!("sqlite:{}", app.data().join("pinhole.db").display()));
 
-    let (text, _) = expect(&sweep_by(&config, &["--dry-run"]), 1);
+    let (text, _) = expect_exit(&sweep_by(&config, &["--dry-run"]), 1);
     assert!(text.contains(&format!("orphan, not deleted: {}", orphan.key())), "{text}");
     // While uploads come in, each as an object whose row is new.
     let stop = Arc::new(AtomicBool::new(false));
@@ -246,7 +237,7 @@ async fn what_is_not_there_is_not_made_and_nothing_is_swept_by_it() {
             (&urls[0], 1, "no such file; mend database.url"),
             (&urls[1], 1, "run pinhole migrate first"),
         ] {
-            let (out, err) = expect(&sweep_by(&configuration(&app, url), flags), code);
+            let (out, err) = expect_exit(&sweep_by(&configuration(&app, url), flags), code);
             assert!(err.contains(named) && out.is_empty(), "{url}: {out}{err}");
         }
         assert!(!absent.exists(), "nothing was made");
@@ -256,7 +247,7 @@ async fn what_is_not_there_is_not_made_and_nothing_is_swept_by_it() {
     let config = configuration(&app, &format!("sqlite:{}", app.data().join("pinhole.db").display()));
     let text = fs::read_to_string(config.path()).unwrap().replace("name = \"pinhole\"", "name = \"another\"");
     fs::write(config.path(), text).unwrap();
-    let (_, err) = expect(&sweep_by(&config, &[]), 1);
+    let (_, err) = expect_exit(&sweep_by(&config, &[]), 1);
     assert!(err.contains("bucket another") && err.contains("mend bucket.name"), "{err}");
 }
 
@@ -264,12 +255,12 @@ async fn what_is_not_there_is_not_made_and_nothing_is_swept_by_it() {
 fn what_cannot_be_meant_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let absent = folder.path().join("absent");
-    let (_, err) = expect(&sweep(&absent, &[]), 1);
+    let (_, err) = expect_exit(&sweep(&absent, &[]), 1);
     assert!(err.contains("no pinhole dev has run here"), "{err}");
     assert!(!absent.exists(), "nothing was made");
-    expect(&sweep(&absent, &["--dry-run", "--force", "1"]), 2);
-    expect(&sweep(&absent, &["--force", "all"]), 2);
-    expect(&sweep(&absent, &["--config", "pinhole.toml"]), 2);
+    expect_exit(&sweep(&absent, &["--dry-run", "--force", "1"]), 2);
+    expect_exit(&sweep(&absent, &["--force", "all"]), 2);
+    expect_exit(&sweep(&absent, &["--config", "pinhole.toml"]), 2);
 
     for (variable, value) in [
         ("PINHOLE_SWEEP__GRACE_SECS", "3599"),
@@ -279,7 +270,7 @@ fn what_cannot_be_meant_is_refused() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
         let output =
             command.env_clear().env(variable, value).arg("sweep").arg("--data").arg(&absent).output();
-        let (_, err) = expect(&output.unwrap(), 2);
+        let (_, err) = expect_exit(&output.unwrap(), 2);
         assert!(err.contains(&variable["PINHOLE_".len()..].to_lowercase().replace("__", ".")), "{err}");
     }
 }
