@@ -2,9 +2,10 @@
 //! comes meanwhile is refused, and whoever is there is answered.
 
 use std::{
+    fs,
     net::TcpListener,
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd as _, OwnedFd},
         unix::net::{UnixDatagram, UnixListener},
     },
     process::{Command, Stdio},
@@ -16,14 +17,15 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet, time::sleep};
 
 use crate::support::{Bucket, PATIENCE, Reply, TestApp, jpeg, serve_command};
 
 /// The same command with a socket handed over by systemd's protocol (`sd_listen_fds(3)`): the process's own id and
 /// descriptor 3, which is why a shell has to do it.
 fn given(socket: impl Into<OwnedFd>, names: &str, command: &Command) -> Command {
-    let script = "exec 3<&0 4<&0 </dev/null; export LISTEN_PID=$$; exec \"$@\"";
+    let script =
+        "exec 3<&0; [ $LISTEN_FDS = 1 ] || exec 4<&0; exec </dev/null; export LISTEN_PID=$$; exec \"$@\"";
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args()).env_clear();
     shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -164,6 +166,13 @@ async fn while_the_only_server_starts_anew_everybody_waits_and_nobody_is_refused
     crowd.go_home().await;
 }
 
+/// Whether a process has the socket open.
+fn is_held_by(socket: &TcpListener, pid: u32) -> bool {
+    let inode = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    open.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok()).any(|name| name == inode)
+}
+
 #[tokio::test]
 async fn whoever_is_connected_at_the_stop_is_answered_once_more() {
     let socket = socket();
@@ -187,6 +196,10 @@ async fn whoever_is_connected_at_the_stop_is_answered_once_more() {
     app.signal("TERM");
     // On the operations listener it shows that it has understood.
     while app.get(&livez).send().await.header("connection") != "close" {}
+    // And here that it takes no more.
+    while is_held_by(&socket, app.pid()) {
+        sleep(Duration::from_millis(1)).await;
+    }
     let mut late = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
     for stream in &mut connected {
         let reply = ask(stream, "/openapi.json").await;

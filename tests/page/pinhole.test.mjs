@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Links, srcset } from '../../src/web/page/pinhole.js';
+import { Links, srcset } from './module.mjs';
 
 const START = Date.parse('2027-01-15T08:00:00Z');
 const LIFETIME_MS = 900_000;

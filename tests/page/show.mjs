@@ -1,5 +1,5 @@
 // Asks a server for links and prints what there is to show: node show.mjs ENDPOINT TOKEN WANTED
-import { Links } from '../../src/web/page/pinhole.js';
+import { Links } from './module.mjs';
 
 const [endpoint, token, wanted] = process.argv.slice(2);
 const pictures = [];
