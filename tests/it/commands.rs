@@ -245,6 +245,7 @@ fn members(value: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn programs_read_what_is_printed() {
     let app = TestApp::start();
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
     let added = as_json(&pinhole(&app, &["key", "add", "app", "--scopes", "sign,read", "--json"]));
     assert_eq!(members(&added), ["created_at", "id", "key", "name", "retired_at", "scopes"]);
     assert_eq!(
@@ -260,7 +261,6 @@ async fn programs_read_what_is_printed() {
     assert_eq!(members(key), ["created_at", "id", "name", "retired_at", "scopes"]);
     assert!(key["id"] == id && key["retired_at"].as_str().unwrap().ends_with('Z'), "{listed}");
 
-    let image = app.upload("alice", jpeg(64, 48, 1)).await;
     let link = app.link("alice", &image, "width=32").await;
     let good = as_json(&pinhole(&app, &["verify", &link, "--json"]));
     assert_eq!(members(&good), ["epoch", "expires_at", "good", "image_id", "kid", "left_secs", "options"]);
