@@ -86,6 +86,16 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// What comes of a file that is not read, since what became of it before says enough; a dry run and a run leave out
+    /// the same.
+    fn left_out(&self, known: Option<&Known>) -> Option<Outcome> {
+        match known? {
+            Known::There { image, is_same: true, .. } => Some(Outcome::Known { image: *image }),
+            Known::Gone { end, is_same: true } if !self.brings_back(*end) => Some(Outcome::Gone(*end)),
+            Known::There { .. } | Known::Gone { .. } => None,
+        }
+    }
+
     fn brings_back(&self, end: End) -> bool {
         match end {
             End::Deleted => self.again_deleted,
@@ -205,16 +215,11 @@ impl Importer {
             let outcome = if users::is_alive(&mut conn, &owner).await? == Some(false) {
                 Outcome::erased()
             } else {
-                match imports::find(&mut conn, &self.entry(&file, &owner), clock::now_micros()).await? {
-                    Some(Known::There { image, is_same: true, .. }) => Outcome::Known { image },
-                    Some(Known::There { image, .. }) => {
-                        Outcome::Imported { image: None, replaces: Some(image) }
-                    }
-                    Some(Known::Gone { end, is_same: true }) if !self.rules.brings_back(end) => {
-                        Outcome::Gone(end)
-                    }
-                    _ => Outcome::Imported { image: None, replaces: None },
-                }
+                let known = imports::find(&mut conn, &self.entry(&file, &owner), clock::now_micros()).await?;
+                self.rules.left_out(known.as_ref()).unwrap_or_else(|| {
+                    let replaces = known.as_ref().and_then(Known::image);
+                    Outcome::Imported { image: None, replaces }
+                })
             };
             let line = Line { path: file.path, bytes: file.bytes, owner: Some(owner), outcome };
             self.tally().add(&line);
@@ -282,12 +287,13 @@ impl Importer {
             return Ok(Outcome::erased());
         }
         let found = imports::find(&mut self.db.read().await?, &entry, clock::now_micros()).await?;
+        match self.rules.left_out(found.as_ref()) {
+            Some(Outcome::Known { image }) => return self.keep(image, None).await,
+            Some(outcome) => return Ok(outcome),
+            None => {}
+        }
         let before = match found {
-            Some(Known::There { image, is_same: true, .. }) => return self.keep(image, None).await,
             Some(Known::There { image, sha256, .. }) => Some((image, sha256)),
-            Some(Known::Gone { end, is_same: true }) if !self.rules.brings_back(end) => {
-                return Ok(Outcome::Gone(end));
-            }
             Some(Known::Gone { .. }) | None => None,
         };
         let refused = |why: String, is_picture| Ok(Outcome::Refused { why, is_picture });

@@ -43,6 +43,16 @@ pub enum Known {
     },
 }
 
+impl Known {
+    /// The image, if it is there.
+    pub fn image(&self) -> Option<ImageId> {
+        match self {
+            Self::There { image, .. } => Some(*image),
+            Self::Gone { .. } => None,
+        }
+    }
+}
+
 /// How an image that had come in ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
