@@ -3,15 +3,37 @@
 //! What becomes smaller does so in linear light ([`shrink`]). What becomes larger is made of the values
 //! as they are stored, since in light the filter's overshoot would stand out on the dark side of edges.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{ImageBuffer, Pixel, RgbaImage};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8x3, U8x4, U16x3, U16x4};
+use fast_image_resize::{FilterType, MulDiv, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use image::{ImageBuffer, Pixel, Rgb, Rgba, RgbaImage};
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
 use super::{RenderError, Size, shrink};
 
 type Plane<P> = ImageBuffer<P, Vec<u8>>;
+
+/// A pixel, and what the resizer calls it. By type, since the resizer is generic: asked for a picture whose type is
+/// told while it runs, it is compiled for all thirteen that there are, in each place that asks.
+pub(super) trait Resizable: Pixel<Subpixel = u8> {
+    /// As it is stored.
+    type Stored: PixelTrait;
+    /// Its light, sixteen bits a sample.
+    type Light: PixelTrait;
+}
+
+impl Resizable for Rgb<u8> {
+    type Stored = U8x3;
+    type Light = U16x3;
+}
+
+/// Multiplied by alpha before a filter and divided after it, so that colours hidden under transparency do not bleed
+/// into what is seen.
+impl Resizable for Rgba<u8> {
+    type Stored = U8x4;
+    type Light = U16x4;
+}
 
 /// How often larger the resizer's own order of passes may be than the other order.
 const MAX_DETOUR: f64 = 2.0;
@@ -84,47 +106,42 @@ fn either(
 ) -> Result<Pixels, RenderError> {
     let relative = CropBox { left: crop.left - part.left, top: crop.top - part.top, ..crop };
     Ok(match pixels {
-        Pixels::Rgb(image) => Pixels::Rgb(resample((image, PixelType::U8x3, part), relative, size, how)?),
-        // U8x4 is premultiplied for the resize and divided after it, so that colours hidden
-        // under transparency do not bleed into what is seen.
-        Pixels::Rgba(image) => Pixels::Rgba(resample((image, PixelType::U8x4, part), relative, size, how)?),
+        Pixels::Rgb(image) => Pixels::Rgb(resample(image, part, relative, size, how)?),
+        Pixels::Rgba(image) => Pixels::Rgba(resample(image, part, relative, size, how)?),
     })
 }
 
 /// Scales the colours by alpha, for a filter that knows nothing of transparency.
 pub(super) fn premultiply(image: &mut RgbaImage) -> Result<(), RenderError> {
     let (width, height) = image.dimensions();
-    let mut view = Image::from_slice_u8(width, height, image, PixelType::U8x4).map_err(failed)?;
-    MulDiv::new().multiply_alpha_inplace(&mut view).map_err(failed)
+    let mut view = TypedImage::<U8x4>::from_buffer(width, height, image).map_err(failed)?;
+    MulDiv::new().multiply_alpha_inplace_typed(&mut view).map_err(failed)
 }
 
 /// Undoes [`premultiply`].
 pub(super) fn unpremultiply(image: &mut RgbaImage) -> Result<(), RenderError> {
     let (width, height) = image.dimensions();
-    let mut view = Image::from_slice_u8(width, height, image, PixelType::U8x4).map_err(failed)?;
-    MulDiv::new().divide_alpha_inplace(&mut view).map_err(failed)
+    let mut view = TypedImage::<U8x4>::from_buffer(width, height, image).map_err(failed)?;
+    MulDiv::new().divide_alpha_inplace_typed(&mut view).map_err(failed)
 }
 
-/// Pixels, their type, and the part of them that there is to see.
-type Seen<'a, P> = (&'a Plane<P>, PixelType, CropBox);
-
-fn resample<P: Pixel<Subpixel = u8>>(
-    source: Seen<'_, P>,
+fn resample<P: Resizable>(
+    source: &Plane<P>,
+    part: CropBox,
     crop: CropBox,
     size: Size,
     how: ResizeAlg,
 ) -> Result<Plane<P>, RenderError> {
     if !across_first(crop, size) {
-        return pass(source, crop, size, how);
+        return pass(source, part, crop, size, how);
     }
     // Whole rows around what is wanted first; the second pass then finds it among them.
-    let (_, pixel_type, part) = source;
     let (top, bottom) = (crop.top.max(0.0).floor(), (crop.top + crop.height).ceil().min(part.height));
     let rows = CropBox { top, height: bottom - top, ..crop };
     let narrowed = Size { width: size.width, height: rows.whole_size().height };
-    let narrow = pass(source, rows, narrowed, how)?;
+    let narrow = pass(source, part, rows, narrowed, how)?;
     let down = CropBox { left: 0.0, top: crop.top - top, width: size.width.into(), height: crop.height };
-    pass((&narrow, pixel_type, everything(narrowed)), down, size, how)
+    pass(&narrow, everything(narrowed), down, size, how)
 }
 
 /// Whether to change the width before the height.
@@ -142,8 +159,10 @@ fn between(crop: CropBox, size: Size) -> (f64, f64) {
     (crop.width * f64::from(size.height), crop.height * f64::from(size.width))
 }
 
-fn pass<P: Pixel<Subpixel = u8>>(
-    (source, pixel_type, part): Seen<'_, P>,
+/// The part `crop` of what there is to see of a picture, its `part`, in one go.
+fn pass<P: Resizable>(
+    source: &Plane<P>,
+    part: CropBox,
     crop: CropBox,
     size: Size,
     how: ResizeAlg,
@@ -154,11 +173,11 @@ fn pass<P: Pixel<Subpixel = u8>>(
     let options = ResizeOptions::new().resize_alg(how).crop(left, top, width, height);
 
     let mut resized = ImageBuffer::new(size.width, size.height);
-    let whole = ImageRef::new(source.width(), source.height(), source, pixel_type).map_err(failed)?;
+    let whole = TypedImageRef::<P::Stored>::from_buffer(source.width(), source.height(), source);
     let ((left, top), seen) = (part.whole_corner(), part.whole_size());
-    let from = CroppedImage::new(&whole, left, top, seen.width, seen.height).map_err(failed)?;
-    let mut into = Image::from_slice_u8(size.width, size.height, &mut resized, pixel_type).map_err(failed)?;
-    Resizer::new().resize(&from, &mut into, &options).map_err(failed)?;
+    let from = TypedCroppedImage::new(whole.map_err(failed)?, left, top, seen.width, seen.height);
+    let mut into = TypedImage::from_buffer(size.width, size.height, &mut resized).map_err(failed)?;
+    Resizer::new().resize_typed(&from.map_err(failed)?, &mut into, &options).map_err(failed)?;
     Ok(resized)
 }
 
@@ -183,9 +202,8 @@ mod tests {
         let size = Size { width: 10, height: 150 };
         assert!(across_first(crop, size));
         let part = CropBox { left: 1.0, top: 2.0, width: 90.0, height: 50.0 };
-        let seen = (&source, PixelType::U8x3, part);
-        let found = resample(seen, crop, size, ResizeAlg::default()).unwrap();
-        let other = pass(seen, crop, size, ResizeAlg::default()).unwrap();
+        let found = resample(&source, part, crop, size, ResizeAlg::default()).unwrap();
+        let other = pass(&source, part, crop, size, ResizeAlg::default()).unwrap();
         for (found, other) in found.iter().zip(other.iter()) {
             assert!(found.abs_diff(*other) <= 2, "{found} is not {other}");
         }

@@ -11,13 +11,15 @@
 use std::{ops::Range, sync::LazyLock};
 
 use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::pixels::InnerPixel as _;
 use fast_image_resize::{
-    FilterType, PixelComponentMapper, PixelType, ResizeAlg, ResizeOptions, Resizer, create_srgb_mapper,
+    FilterType, PixelComponentMapper, PixelTrait, ResizeAlg, ResizeOptions, Resizer, create_srgb_mapper,
 };
-use image::{ImageBuffer, Pixel};
+use image::ImageBuffer;
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
+use super::resize::Resizable;
 use super::{RenderError, Size};
 
 /// Rows that are filtered at once: enough that few are filtered twice, few enough for caches.
@@ -48,12 +50,9 @@ pub(super) fn shrink(
     crop: CropBox,
     size: Size,
 ) -> Result<Pixels, RenderError> {
-    const RGB: Types = Types { stored: PixelType::U8x3, light: PixelType::U16x3 };
-    // Scaled by alpha for each filter, so that colours which are not seen do not count.
-    const RGBA: Types = Types { stored: PixelType::U8x4, light: PixelType::U16x4 };
     Ok(match pixels {
-        Pixels::Rgb(image) => Pixels::Rgb(shrunk(image, RGB, part, crop, size)?),
-        Pixels::Rgba(image) => Pixels::Rgba(shrunk(image, RGBA, part, crop, size)?),
+        Pixels::Rgb(image) => Pixels::Rgb(shrunk(image, part, crop, size)?),
+        Pixels::Rgba(image) => Pixels::Rgba(shrunk(image, part, crop, size)?),
     })
 }
 
@@ -74,23 +73,16 @@ pub(super) fn held(part: CropBox, crop: CropBox, size: Size, channels: u64) -> u
     2 * channels * small.pixels() + first.max(band(small, down / reduced, size, LONG.1))
 }
 
-#[derive(Clone, Copy)]
-struct Types {
-    stored: PixelType,
-    light: PixelType,
-}
-
-fn shrunk<P: Pixel<Subpixel = u8>>(
+fn shrunk<P: Resizable>(
     source: &ImageBuffer<P, Vec<u8>>,
-    types: Types,
     part: CropBox,
     crop: CropBox,
     size: Size,
 ) -> Result<ImageBuffer<P, Vec<u8>>, RenderError> {
-    let lit = |rows| light(source, types, part, rows);
-    let mut stored = Vec::with_capacity(bytes(size, types.stored));
+    let lit = |rows| light(source, part, rows);
+    let mut stored = Vec::with_capacity(bytes::<P::Stored>(size));
     let mut store = |band: Image<'_>| {
-        let mut rows = Image::new(band.width(), band.height(), types.stored);
+        let mut rows = Image::new(band.width(), band.height(), P::Stored::pixel_type());
         SRGB.backward_map(&band, &mut rows).map_err(failed)?;
         stored.extend_from_slice(rows.buffer());
         Ok(())
@@ -98,14 +90,14 @@ fn shrunk<P: Pixel<Subpixel = u8>>(
 
     let whole = part.whole_size();
     if let Some(small) = reduced_size(whole, crop, size) {
-        let mut reduced = Vec::with_capacity(bytes(small, types.light));
-        filter(&lit, whole, everything(whole), small, SHORT, &mut |band: Image<'_>| {
+        let mut reduced = Vec::with_capacity(bytes::<P::Light>(small));
+        filter::<P::Light>(&lit, whole, everything(whole), small, SHORT, &mut |band: Image<'_>| {
             reduced.extend_from_slice(band.buffer());
             Ok(())
         })?;
-        let row_bytes = bytes(Size { height: 1, ..small }, types.light);
+        let row_bytes = bytes::<P::Light>(Size { height: 1, ..small });
         let rows_of = |rows: Range<u32>| {
-            let mut seen = Image::new(small.width, rows.end - rows.start, types.light);
+            let mut seen = Image::new(small.width, rows.end - rows.start, P::Light::pixel_type());
             seen.buffer_mut()
                 .copy_from_slice(&reduced[count(rows.start) * row_bytes..count(rows.end) * row_bytes]);
             Ok(seen)
@@ -117,9 +109,9 @@ fn shrunk<P: Pixel<Subpixel = u8>>(
             width: crop.width / across,
             height: crop.height / down,
         };
-        filter(&rows_of, small, crop, size, LONG, &mut store)?;
+        filter::<P::Light>(&rows_of, small, crop, size, LONG, &mut store)?;
     } else {
-        filter(&lit, whole, crop, size, LONG, &mut store)?;
+        filter::<P::Light>(&lit, whole, crop, size, LONG, &mut store)?;
     }
     ImageBuffer::from_raw(size.width, size.height, stored)
         .ok_or_else(|| RenderError::Resize("bands are missing".to_owned()))
@@ -127,7 +119,7 @@ fn shrunk<P: Pixel<Subpixel = u8>>(
 
 /// Filters the part `crop` of a picture of size `whole` to `size`, band by band: `rows_of` gives rows of
 /// the picture, `take` is given those of the answer, from top to bottom.
-fn filter(
+fn filter<L: PixelTrait>(
     rows_of: &dyn Fn(Range<u32>) -> Result<Image<'static>, RenderError>,
     whole: Size,
     crop: CropBox,
@@ -147,10 +139,13 @@ fn filter(
         let first = u32_of((from - reach * step).floor());
         let last = u32_of((to + reach * step).ceil()).min(whole.height);
         let seen = rows_of(first..last)?;
-        let mut made = Image::new(size.width, rows, seen.pixel_type());
+        let mut made = Image::new(size.width, rows, L::pixel_type());
         let above = from - f64::from(first);
         let high = (to - from).min(f64::from(last - first) - above);
-        resizer.resize(&seen, &mut made, &how.crop(left, above, width, high)).map_err(failed)?;
+        let (Some(from), Some(mut into)) = (seen.typed_image::<L>(), made.typed_image_mut()) else {
+            return Err(RenderError::Resize("a band is of another type".to_owned()));
+        };
+        resizer.resize_typed(&from, &mut into, &how.crop(left, above, width, high)).map_err(failed)?;
         take(made)?;
         row += rows;
     }
@@ -158,16 +153,15 @@ fn filter(
 }
 
 /// The light of some rows of a part.
-fn light<P: Pixel<Subpixel = u8>>(
+fn light<P: Resizable>(
     source: &ImageBuffer<P, Vec<u8>>,
-    types: Types,
     part: CropBox,
     rows: Range<u32>,
 ) -> Result<Image<'static>, RenderError> {
     let channels = usize::from(P::CHANNEL_COUNT);
     let ((left, top), width) = (part.whole_corner(), part.whole_size().width);
     let high = rows.end - rows.start;
-    let mut stored = Vec::with_capacity(bytes(Size { width, height: high }, types.stored));
+    let mut stored = Vec::with_capacity(bytes::<P::Stored>(Size { width, height: high }));
     for row in source
         .as_raw()
         .chunks_exact(count(source.width()) * channels)
@@ -176,8 +170,8 @@ fn light<P: Pixel<Subpixel = u8>>(
     {
         stored.extend_from_slice(&row[count(left) * channels..][..count(width) * channels]);
     }
-    let stored = ImageRef::new(width, high, &stored, types.stored).map_err(failed)?;
-    let mut light = Image::new(width, high, types.light);
+    let stored = ImageRef::new(width, high, &stored, P::Stored::pixel_type()).map_err(failed)?;
+    let mut light = Image::new(width, high, P::Light::pixel_type());
     SRGB.forward_map(&stored, &mut light).map_err(failed)?;
     Ok(light)
 }
@@ -200,8 +194,8 @@ fn scale(crop: CropBox, size: Size) -> (f64, f64) {
     (crop.width / f64::from(size.width), crop.height / f64::from(size.height))
 }
 
-fn bytes(size: Size, pixel_type: PixelType) -> usize {
-    count(size.width) * count(size.height) * pixel_type.size()
+fn bytes<P: PixelTrait>(size: Size) -> usize {
+    count(size.width) * count(size.height) * P::size()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates, as is meant")]
