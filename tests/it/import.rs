@@ -28,6 +28,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     files,
+    pasted::{bash, blocks_of, page},
     support::{Bucket, PATIENCE, TestApp, expect_exit, jpeg, now_secs, png},
 };
 
@@ -562,6 +563,62 @@ async fn another_bucket_comes_in_by_a_list_of_owners() {
     assert_eq!((&again["known"], &again["imported"], &again["changed"]), (&json!(2), &json!(1), &json!(1)));
     assert_eq!(counts(&summary(run(), 1))["known"], 3);
     expect_swept(&app);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_public_urls_is_moved_as_the_guide_says() {
+    let app = serve();
+    let (bucket, guide) = (app.bucket(), page("src/guide/public-urls.md"));
+    let (client, name) = (s3(&bucket), format!("old-photos-{}", BlobKey::random()));
+    client.create_bucket().bucket(&name).send().await.unwrap();
+    for (path, bytes) in [
+        ("alice/evening.jpg", jpeg(640, 480, 1)),
+        ("bob/dogs/a.png", png(64, 48, 2)),
+        ("bob/broken.jpg", b"no picture".to_vec()),
+    ] {
+        let put = client.put_object().bucket(&name).key(format!("uploads/{path}")).body(bytes.into());
+        put.send().await.unwrap();
+    }
+    // The flags that a server needs which is not Amazon's.
+    let source = format!(
+        "s3://{name}/uploads --source-path-style --source-endpoint {} --source-region {}",
+        bucket.endpoint, bucket.region
+    );
+    let script = |text: &str| {
+        let mut command = bash(&text.replace("s3://old-photos/uploads", &source), &app.data());
+        command
+            .env("AWS_ACCESS_KEY_ID", &bucket.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &bucket.secret_access_key);
+        command.output().unwrap()
+    };
+
+    // A look first, then the import, which exits with 1 for the file that is refused.
+    let [commands] = blocks_of(guide, "sh,import")[..] else { panic!("one block of imports") };
+    let (told, _) = expect_exit(&script(commands), 1);
+    assert!(told.contains("would be imported: 3 files") && told.contains("imported: 2 pictures"), "{told}");
+    let lines = report(&app.data().join("images.jsonl"));
+    assert_eq!(lines["bob/broken.jpg"]["outcome"], "refused");
+    let evening = lines["alice/evening.jpg"]["image_id"].as_str().unwrap().to_owned();
+
+    // The app's own table, by the statements of step 2, from the report as it was written.
+    let statements = blocks_of(guide, "sql")[0];
+    let app_table = format!(
+        "CREATE TABLE photos (url TEXT);
+         INSERT INTO photos SELECT 'https://old-photos.s3.amazonaws.com/uploads/' || value
+             FROM json_each('[\"alice/evening.jpg\",\"bob/dogs/a.png\",\"bob/broken.jpg\"]');
+         {statements}
+         SELECT url FROM photos WHERE image_id IS NULL;
+         SELECT image_id FROM photos WHERE url LIKE '%/evening.jpg'"
+    );
+    fs::write(app.data().join("app.sql"), app_table).unwrap();
+    let (told, _) = expect_exit(&script("sqlite3 app.db <app.sql"), 0);
+    assert_eq!(told, format!("1\nhttps://old-photos.s3.amazonaws.com/uploads/bob/broken.jpg\n{evening}\n"));
+
+    // Only its owner sees it, until it is attached; then the redirect of step 5 finds it, without a link.
+    let width = "/width=1200";
+    app.get(&format!("/i/{evening}{width}")).send().await.expect_problem(404, "not_found");
+    app.create_post("alice", "public", &[&evening]).await;
+    app.get(&format!("/i/{evening}{width}")).send().await.expect(200);
 }
 
 #[tokio::test]
