@@ -34,6 +34,7 @@ mod inspect;
 pub mod master;
 mod options;
 mod placeholder;
+mod plane;
 mod resize;
 mod shrink;
 mod strip;

@@ -8,7 +8,7 @@ mod saliency;
 use super::decode::{Look, Pixels};
 use super::geometry::{self, Layout, Point};
 use super::options::{Gravity, Plan, Trim};
-use super::{RenderError, Size, Turn, master};
+use super::{RenderError, Size, Turn};
 
 /// Whether the layout that `plan` asks for depends on the pixels.
 pub(super) fn decides(plan: &Plan) -> bool {
@@ -34,7 +34,7 @@ pub(super) fn layout(pixels: &Pixels, look: &Look, source: Size, plan: &Plan) ->
         return Ok(centred);
     }
     let turn = upright.then(plan.turn);
-    let found = |part| master::on_master(part, plan.turn.size(source), turn.size(pixels.size()));
+    let found = |part| geometry::on_master(part, plan.turn.size(source), turn.size(pixels.size()));
     let towards = saliency::densest(pixels, turn, found(whole), found(centred.crop))?;
     Ok(around(towards))
 }

@@ -181,6 +181,18 @@ pub(super) fn everything(source: Size) -> CropBox {
     CropBox { left: 0.0, top: 0.0, width: f64::from(source.width), height: f64::from(source.height) }
 }
 
+/// Where a part of an original of size `original` lies on a master of size `master`.
+pub(super) fn on_master(part: CropBox, original: Size, master: Size) -> CropBox {
+    let across = f64::from(master.width) / f64::from(original.width);
+    let down = f64::from(master.height) / f64::from(original.height);
+    CropBox {
+        left: part.left * across,
+        top: part.top * down,
+        width: part.width * across,
+        height: part.height * down,
+    }
+}
+
 /// One side is as asked, the other follows; the source's own size where that would enlarge and
 /// must not.
 fn by_one_side(source: Size, width: Option<u32>, height: Option<u32>, enlarge: bool) -> Size {

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::decode::{Look, Pixels};
-use super::geometry::{self, CropBox, everything};
+use super::geometry::{self, everything};
 use super::options::{Plan, Trim};
 use super::{Format, Limits, RenderError, Size, decode, encode, resize, transform};
 
@@ -147,18 +147,6 @@ pub(super) fn make_of(
     Ok(files)
 }
 
-/// Where a part of an original of size `original` lies on a master of size `master`.
-pub(super) fn on_master(part: CropBox, original: Size, master: Size) -> CropBox {
-    let across = f64::from(master.width) / f64::from(original.width);
-    let down = f64::from(master.height) / f64::from(original.height);
-    CropBox {
-        left: part.left * across,
-        top: part.top * down,
-        width: part.width * across,
-        height: part.height * down,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -235,7 +223,7 @@ mod tests {
             let side = masters.sides[rung as usize];
             let master = geometry::contain(size, Size { width: side, height: side });
             let layout = geometry::layout(size, &plan).unwrap();
-            let seen = on_master(layout.crop, size, master);
+            let seen = geometry::on_master(layout.crop, size, master);
             // The master's shorter side is rounded to whole pixels.
             prop_assert!(seen.width * 1.02 >= f64::from(layout.size.width));
             prop_assert!(seen.height * 1.02 + 1.0 >= f64::from(layout.size.height));

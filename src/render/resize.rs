@@ -4,36 +4,14 @@
 //! as they are stored, since in light the filter's overshoot would stand out on the dark side of edges.
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::{U8x3, U8x4, U16x3, U16x4};
-use fast_image_resize::{FilterType, MulDiv, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
-use image::{ImageBuffer, Pixel, Rgb, Rgba, RgbaImage};
+use fast_image_resize::pixels::U8x4;
+use fast_image_resize::{FilterType, MulDiv, ResizeAlg, ResizeOptions, Resizer};
+use image::{ImageBuffer, RgbaImage};
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
+use super::plane::{Plane, Resizable};
 use super::{RenderError, Size, shrink};
-
-type Plane<P> = ImageBuffer<P, Vec<u8>>;
-
-/// A pixel, and what the resizer calls it. By type, since the resizer is generic: asked for a picture whose type is
-/// told while it runs, it is compiled for all thirteen that there are, in each place that asks.
-pub(super) trait Resizable: Pixel<Subpixel = u8> {
-    /// As it is stored.
-    type Stored: PixelTrait;
-    /// Its light, sixteen bits a sample.
-    type Light: PixelTrait;
-}
-
-impl Resizable for Rgb<u8> {
-    type Stored = U8x3;
-    type Light = U16x3;
-}
-
-/// Multiplied by alpha before a filter and divided after it, so that colours hidden under transparency do not bleed
-/// into what is seen.
-impl Resizable for Rgba<u8> {
-    type Stored = U8x4;
-    type Light = U16x4;
-}
 
 /// How often larger the resizer's own order of passes may be than the other order.
 const MAX_DETOUR: f64 = 2.0;

@@ -19,7 +19,7 @@ use image::ImageBuffer;
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
-use super::resize::Resizable;
+use super::plane::{Plane, Resizable};
 use super::{RenderError, Size};
 
 /// Rows that are filtered at once: enough that few are filtered twice, few enough for caches.
@@ -74,11 +74,11 @@ pub(super) fn held(part: CropBox, crop: CropBox, size: Size, channels: u64) -> u
 }
 
 fn shrunk<P: Resizable>(
-    source: &ImageBuffer<P, Vec<u8>>,
+    source: &Plane<P>,
     part: CropBox,
     crop: CropBox,
     size: Size,
-) -> Result<ImageBuffer<P, Vec<u8>>, RenderError> {
+) -> Result<Plane<P>, RenderError> {
     let lit = |rows| light(source, part, rows);
     let mut stored = Vec::with_capacity(bytes::<P::Stored>(size));
     let mut store = |band: Image<'_>| {
@@ -154,7 +154,7 @@ fn filter<L: PixelTrait>(
 
 /// The light of some rows of a part.
 fn light<P: Resizable>(
-    source: &ImageBuffer<P, Vec<u8>>,
+    source: &Plane<P>,
     part: CropBox,
     rows: Range<u32>,
 ) -> Result<Image<'static>, RenderError> {

@@ -1,9 +1,9 @@
 //! Pixels to pixels: cut and resize, turn, convert to sRGB, filter, lay on a background, mark.
 
 use super::decode::{Look, Pixels};
-use super::geometry::{CropBox, Layout};
+use super::geometry::{self, CropBox, Layout};
 use super::options::Plan;
-use super::{KeepGoing, RenderError, Size, Turn, canvas, colour, filter, go_on, master, resize};
+use super::{KeepGoing, RenderError, Size, Turn, canvas, colour, filter, go_on, resize};
 
 /// Brings the stored pixels of one frame into the shape of `layout`, and makes of them what `plan`
 /// asks for. `whole` is the size of the upright original, which `layout` was made for.
@@ -49,7 +49,7 @@ struct Placed {
 fn place(found: Size, look: &Look, whole: Size, layout: &Layout) -> Placed {
     let turn = Turn::from(look.orientation).then(layout.turn);
     let (whole, found) = (layout.turn.size(whole), turn.size(found));
-    let stored = |part| turn.before(master::on_master(part, whole, found), found);
+    let stored = |part| turn.before(geometry::on_master(part, whole, found), found);
     let (part, crop) = (stored(layout.part), stored(layout.crop));
     Placed { turn, part, crop, size: turn.inverse().size(layout.size) }
 }
