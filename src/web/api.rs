@@ -120,6 +120,15 @@ impl Page {
     }
 }
 
+/// Cuts the one row too many off, which says that there is a next page.
+fn page_of<T>(mut rows: Vec<T>, limit: i64, id: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+    let limit = usize::try_from(limit).unwrap_or_default();
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next_cursor = rows.last().filter(|_| more).map(id);
+    (rows, next_cursor)
+}
+
 /// A list as answered.
 #[derive(Serialize)]
 struct List<T> {

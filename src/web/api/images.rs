@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     super::{Answer, Context, body, headers, sent::Sent},
-    List, Page, json, no_content,
+    List, Page, json, no_content, page_of,
 };
 use crate::{
     access::{self, Denial, Permit},
@@ -126,19 +126,6 @@ pub(in crate::web) async fn list(cx: &Context<'_>) -> Answer {
         items.push(view(cx, &mut conn, row, true).await?);
     }
     json(StatusCode::OK, &List { items, next_cursor })
-}
-
-/// Cuts the one row too many off, which says that there is a next page.
-pub(super) fn page_of<T>(
-    mut rows: Vec<T>,
-    limit: i64,
-    id: impl Fn(&T) -> String,
-) -> (Vec<T>, Option<String>) {
-    let limit = usize::try_from(limit).unwrap_or_default();
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next_cursor = rows.last().filter(|_| more).map(id);
-    (rows, next_cursor)
 }
 
 /// `DELETE /v1/images/{id}`

@@ -10,9 +10,7 @@ use super::{
         headers,
         sent::Sent,
     },
-    List, Page,
-    images::page_of,
-    json, lock_all, no_content, refuse_nul, settle_all, user_in_path,
+    List, Page, json, lock_all, no_content, page_of, refuse_nul, settle_all, user_in_path,
 };
 use crate::{
     clock,
