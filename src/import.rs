@@ -4,6 +4,7 @@
 //! image (`db/imports.rs`). So a run may be killed anywhere; the next one goes on with what is missing.
 
 pub mod bucket;
+mod file;
 pub mod folder;
 mod meant;
 mod outcome;
@@ -21,10 +22,14 @@ use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
 use tokio::sync::watch;
 
-pub use self::outcome::{Line, Outcome, Tally};
+pub use self::{
+    file::SourceError,
+    outcome::{Line, Outcome, Tally},
+};
 use self::{
+    file::{File, Found, Read, ReadError},
     owners::Owners,
-    source::{File, Found, Read, ReadError, Source, SourceError},
+    source::Source,
 };
 use crate::{
     clock,
@@ -248,7 +253,7 @@ impl Importer {
             Found::File(file) => match self.owners.of(&file.path) {
                 Err(why) => refused(file.path, None, why),
                 Ok(owner) if file.bytes > self.rules.max_bytes => {
-                    refused(file.path, Some(owner), source::too_large(self.rules.max_bytes))
+                    refused(file.path, Some(owner), file::too_large(self.rules.max_bytes))
                 }
                 Ok(owner) => Ok(Some((file, owner))),
             },

@@ -1,7 +1,9 @@
 //! What lies under a prefix of a bucket that somebody else has filled.
 
-use super::source::{File, Finds, Found, SourceError};
-use crate::store::{Kind, Listed, ObjectName, Settings, Store};
+use http_body_util::BodyExt as _;
+
+use super::file::{File, Finds, Found, Place, Read, ReadError, Reading, SourceError};
+use crate::store::{Kind, Listed, ObjectName, Settings, Store, StoreError};
 
 /// How many objects are listed at once.
 const PAGE: u16 = 1000;
@@ -88,8 +90,37 @@ impl Prefix {
         if ObjectName::parse(&object.key).is_some() {
             return Found::Refused { path, why: "its key is one of pinhole's own".to_owned() };
         }
-        Found::File(File::object(object, path))
+        Found::File(file(object, path))
     }
+
+    /// Reads an object, if it is still the one that was listed.
+    pub(super) async fn read(&self, listed: &Listed, mut reading: Reading) -> Result<Read, ReadError> {
+        let failed = |error: StoreError| match error {
+            StoreError::Unavailable(_)
+            | StoreError::Credentials(_)
+            | StoreError::NoBucket
+            | StoreError::Region => ReadError::Stop(SourceError::Bucket(self.name.clone(), error)),
+            StoreError::Changed { .. } => {
+                ReadError::Refused("it was written to while it was read".to_owned())
+            }
+            StoreError::Missing { .. } => ReadError::Refused("it was deleted meanwhile".to_owned()),
+            error => ReadError::Refused(format!("it cannot be read: {error}")),
+        };
+        let mut body = self.store.stream_listed(listed).await.map_err(failed)?;
+        while let Some(frame) = body.frame().await.transpose().map_err(failed)? {
+            if let Ok(bytes) = frame.into_data() {
+                reading.take(&bytes).await?;
+            }
+        }
+        reading.finish().await
+    }
+}
+
+fn file(listed: Listed, path: String) -> File {
+    let Listed { bytes, modified_secs, etag, .. } = &listed;
+    let version =
+        if etag.is_empty() { format!("{bytes} {modified_secs}") } else { format!("{bytes} {etag}") };
+    File { path, bytes: listed.bytes, version, place: Place::Object(listed) }
 }
 
 #[cfg(test)]

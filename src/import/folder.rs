@@ -8,7 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::source::{File, Finds, Found, SourceError};
+use rustix::fs::OFlags;
+use tokio::io::AsyncReadExt as _;
+
+use super::file::{File, Finds, Found, Place, Read, ReadError, Reading, SourceError};
+
+/// How much of a file is read at once, in bytes.
+const PIECE: usize = 64 << 10;
 
 /// A folder that is brought in.
 #[derive(Clone, Debug)]
@@ -65,7 +71,7 @@ impl Folder {
                     Err(error) => refused(below, &error),
                 },
                 Ok(Seen::File(metadata)) => match path.to_str() {
-                    Some(_) => Found::File(File::at(path, below, &metadata)),
+                    Some(_) => Found::File(file(path, below, &metadata)),
                     None => {
                         Found::Refused { path: below, why: "its name is not UTF-8; rename it".to_owned() }
                     }
@@ -107,6 +113,40 @@ fn refused(path: String, error: &io::Error) -> Found {
     Found::Refused { path, why: format!("it cannot be read: {error}") }
 }
 
+fn file(place: PathBuf, path: String, metadata: &Metadata) -> File {
+    let place = Place::Path(place, identity_of(metadata));
+    File { path, bytes: metadata.len(), version: version_of(metadata), place }
+}
+
+/// Reads a file of a folder, if it is still the one that the walk saw.
+pub(super) async fn read(
+    path: &Path,
+    seen: (u64, u64),
+    version: &str,
+    mut reading: Reading,
+) -> Result<Read, ReadError> {
+    let refused = |error: io::Error| ReadError::Refused(format!("it cannot be read: {error}"));
+    // Whoever may write to the folder may have put a link there meanwhile, or a pipe that nobody writes to.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut open =
+        tokio::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).await.map_err(refused)?;
+    if identity_of(&open.metadata().await.map_err(refused)?) != seen {
+        return Err(ReadError::Refused("another file has taken its place".to_owned()));
+    }
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        if open.read_buf(&mut piece).await.map_err(refused)? == 0 {
+            break;
+        }
+        reading.take(&piece.into()).await?;
+    }
+    let now = version_of(&open.metadata().await.map_err(refused)?);
+    if now != version {
+        return Err(ReadError::Refused("it was written to while it was read".to_owned()));
+    }
+    reading.finish().await
+}
+
 /// A path without links or dots; what lies there may not be there yet.
 fn without_links(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().or_else(|| {
@@ -123,11 +163,11 @@ fn sorted(folder: &Path) -> io::Result<Vec<DirEntry>> {
 }
 
 /// What tells whether a file is still the same: its length, and when it was last written, in nanoseconds.
-pub(super) fn version_of(metadata: &Metadata) -> String {
+fn version_of(metadata: &Metadata) -> String {
     format!("{} {}.{:09}", metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// What tells a file from every other one that there is: device and inode.
-pub(super) fn identity_of(metadata: &Metadata) -> (u64, u64) {
+fn identity_of(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
