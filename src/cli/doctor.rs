@@ -3,6 +3,7 @@
 //! One area a file. What is tried is real, and leaves nothing: what is written lies under `incoming/`, where no
 //! picture is served from, under names that nobody can guess, and is removed in the end, whatever came before.
 
+mod bench;
 mod bucket;
 mod cors;
 mod database;
@@ -20,6 +21,7 @@ use futures_util::{
 };
 
 use self::{
+    bench::Bench,
     finding::{Finding, Report, Text},
     tools::{Asker, Litter, PATIENCE, within},
 };
@@ -191,7 +193,7 @@ impl Doctor<'_> {
                 return vec![Finding::fail("bucket.reached", what, serve::bucket_mend(&error))];
             }
         };
-        bucket::check(bucket::Bench {
+        bucket::check(Bench {
             config: &self.config,
             settings: &self.settings,
             store: &self.store,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 
-use super::{Conn, Db, DbError, Link, Pools, images::parsed};
+use super::{Conn, Db, DbError, Link, Pools, query::parsed};
 use crate::id::{BlobKey, ImageId};
 
 impl Db {

@@ -4,7 +4,7 @@
 //! when the sweeper looks at it. While a chunk is being written the deadline is far enough away for the
 //! write to have ended one way or the other; while its bytes count there is none.
 
-use super::{Conn, DbError, images::parsed};
+use super::{Conn, DbError, query::parsed};
 use crate::id::{BlobKey, ImageId, UserId};
 
 /// A piece of an upload.

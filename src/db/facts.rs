@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, FromRow, Row, Type};
 
-use super::{Conn, DbError, images::parsed};
+use super::{Conn, DbError, query::parsed};
 use crate::{
     access::{Audience, Contents, Facts, Files, Published, State},
     id::{BlobKey, ImageId, UserId, unhex},

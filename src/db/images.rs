@@ -7,6 +7,7 @@ pub use self::ended::{delete, erase, expire};
 use super::{
     AFTER_ALL_IDS, Change, Conn, DbError, chunks,
     outbox::{self, Reason},
+    query::parsed,
     rules,
 };
 use crate::{
@@ -216,14 +217,6 @@ async fn upload_is_over(conn: &mut Conn, image: ImageId, touched: u64) -> Result
         chunks::let_go_of_upload(conn, image).await?;
     }
     Ok(touched == 1)
-}
-
-pub(super) fn parsed<T>(
-    what: &'static str,
-    text: &str,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<T, DbError> {
-    parse(text).ok_or_else(|| DbError::Unknown(what, text.to_owned()))
 }
 
 /// The columns of [`ImageRow`].

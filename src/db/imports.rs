@@ -6,7 +6,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Conn, DbError, images::parsed, rules};
+use super::{Conn, DbError, query::parsed, rules};
 use crate::id::{ImageId, UserId, hex};
 
 /// A file that may come in.

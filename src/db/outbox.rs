@@ -6,7 +6,7 @@
 
 use tokio::sync::watch;
 
-use super::{Conn, Db, DbError, images::parsed};
+use super::{Conn, Db, DbError, query::parsed};
 use crate::{
     clock,
     id::{ImageId, UserId},

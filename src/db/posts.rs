@@ -1,6 +1,6 @@
 //! Posts and the images that hang on them.
 
-use super::{AFTER_ALL_IDS, Conn, DbError, images::parsed};
+use super::{AFTER_ALL_IDS, Conn, DbError, query::parsed};
 use crate::{
     id::{ImageId, PostId, UserId},
     spelled::spelled,

@@ -1,4 +1,7 @@
-//! One query text on either database: the arms of every `match` that would otherwise be written out.
+//! One query text on either database: the arms of every `match` that would otherwise be written out; and the text of
+//! a column read as what it stands for.
+
+use super::DbError;
 
 /// Counts a call on a connection's `$link`, and takes its time.
 macro_rules! timed {
@@ -64,4 +67,13 @@ macro_rules! optional {
 /// Reads all rows; the query itself must bound them.
 macro_rules! all {
     ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => { rows!(fetch_all, $conn, $row, $sql $(, $bind)*) };
+}
+
+/// What a column's text stands for; `what` names it in the error, for a ledger that somebody else has written to.
+pub(super) fn parsed<T>(
+    what: &'static str,
+    text: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, DbError> {
+    parse(text).ok_or_else(|| DbError::Unknown(what, text.to_owned()))
 }

@@ -6,7 +6,7 @@
 //! SQLite does not know it and neither database could then use its index: whoever reads the pages
 //! checks their order instead.
 
-use super::{Conn, DbError, images::parsed, variants};
+use super::{Conn, DbError, query::parsed, variants};
 use crate::id::{BlobKey, ImageId, UserId, VariantName};
 
 /// A key that objects in the bucket may bear.

@@ -1,6 +1,6 @@
 //! Uploads that take more than one call: how their bytes come, and where they lie until they are verified.
 
-use super::{Conn, DbError, images::parsed};
+use super::{Conn, DbError, query::parsed};
 use crate::{
     id::{BlobKey, ImageId, UserId},
     render::Format,

@@ -4,7 +4,7 @@
 //! there, until the row's deadline; nobody removes the row, or its blob, before he is done or that has
 //! passed. Else what he writes would lie there with nobody knowing of it.
 
-use super::{Conn, DbError, images::parsed};
+use super::{Conn, DbError, query::parsed};
 use crate::{
     id::{BlobKey, VariantName},
     render::Format,

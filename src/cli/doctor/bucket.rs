@@ -6,21 +6,16 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 
 use super::{
+    bench::{BODY, Bench},
     cors,
     finding::Finding,
-    tools::{Asker, Litter, within},
+    tools::within,
     uploads,
 };
-use crate::{
-    cli::serve,
-    config::Config,
-    store::{Object, Settings, Store, StoreError},
-};
+use crate::{cli::serve, store::StoreError};
 
 /// How many checks are under way at once.
 const AT_ONCE: usize = 4;
-/// What is written.
-pub(super) const BODY: &[u8] = b"pinhole doctor: may be removed";
 
 const REACHED: &str = "bucket.reached";
 const OBJECT: &str = "bucket.object";
@@ -29,35 +24,6 @@ const PRIVATE: &str = "bucket.private";
 const UNLISTED: &str = "bucket.unlisted";
 const VERSIONS: &str = "bucket.versions";
 const NOT_REACHED: &str = "the bucket does not let pinhole in";
-
-/// What every check of the bucket needs.
-#[derive(Clone, Copy)]
-pub(super) struct Bench<'a> {
-    pub(super) config: &'a Config,
-    pub(super) settings: &'a Settings,
-    pub(super) store: &'a Store,
-    pub(super) asker: &'a Asker,
-    pub(super) litter: &'a Litter,
-    /// The bucket's own URL, as pinhole reaches it, and as clients do.
-    pub(super) urls: &'a [String; 2],
-}
-
-impl Bench<'_> {
-    /// Whether exactly these bytes lie there.
-    pub(super) async fn holds(&self, object: &Object, bytes: &[u8]) -> Result<bool, StoreError> {
-        match self.store.get(object, bytes.len() as u64).await {
-            Ok(found) => Ok(found == bytes),
-            Err(StoreError::Missing { .. } | StoreError::TooLarge { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The bucket's URLs, each once.
-    fn endpoints(&self) -> &[String] {
-        let [own, public] = self.urls;
-        if own == public { &self.urls[..1] } else { self.urls }
-    }
-}
 
 pub(super) async fn check(bench: Bench<'_>) -> Vec<Finding> {
     let reached = reached(&bench).await;

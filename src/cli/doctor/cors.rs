@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, Method, Response, header};
 
-use super::{bucket::Bench, finding::Finding};
+use super::{bench::Bench, finding::Finding};
 use crate::{
     cli::serve,
     fetch::FetchError,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Response};
 
 use super::{
-    bucket::{BODY, Bench},
+    bench::{BODY, Bench},
     finding::Finding,
 };
 use crate::{

@@ -5,9 +5,10 @@ use super::{
         Change, Conn, DbError, blobs,
         imports::{self, End},
         outbox::{self, Reason},
+        query::parsed,
         rules,
     },
-    lock, parsed,
+    lock,
 };
 use crate::id::{BlobKey, ImageId, UserId};
 
