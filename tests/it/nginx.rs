@@ -36,6 +36,11 @@ pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+fn manages_cache(process: &str) -> bool {
+    let title = std::fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    title.starts_with("nginx: cache manager process")
+}
+
 /// A running nginx; ended when dropped.
 pub struct Nginx {
     /// `http://127.0.0.1:…`
@@ -65,7 +70,10 @@ impl Nginx {
         std::fs::write(conf_folder.join("listen.conf"), format!("listen {address};")).unwrap();
         // The tests ask more than any one client may.
         std::fs::write(conf_folder.join("limits.conf"), "").unwrap();
-        Self::start(folder, &conf_folder.join(conf), address)
+        let nginx = Self::start(folder, &conf_folder.join(conf), address);
+        // It listens before it has anybody who serves, and who manages the cache is the last that it starts.
+        nginx.until("it does not start", |children| children.iter().any(|child| manages_cache(child)));
+        nginx
     }
 
     /// Starts on a folder and a configuration.
@@ -99,18 +107,24 @@ impl Nginx {
     /// Writes the configuration anew, for an app with other keys, and takes it over: when this returns, new
     /// connections are served by it.
     pub fn renew(&self, app: &TestApp) {
-        let before = self.workers();
+        let before = self.children();
         write_configuration(app, &self.path("conf"), &[&app.url]);
         self.signal("HUP");
+        self.until("the workers stay", |children| children.iter().all(|child| !before.contains(child)));
+    }
+
+    /// Waits until its processes are such.
+    #[track_caller]
+    fn until(&self, otherwise: &str, are_such: impl Fn(&[String]) -> bool) {
         let began = Instant::now();
-        while self.workers().iter().any(|worker| before.contains(worker)) {
-            assert!(began.elapsed() < PATIENCE, "the workers stay: {}", self.errors());
+        while !are_such(&self.children()) {
+            assert!(began.elapsed() < PATIENCE, "{otherwise}: {}", self.errors());
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
 
-    /// The processes that serve.
-    fn workers(&self) -> Vec<String> {
+    /// The processes that serve, and those that keep the cache in order.
+    fn children(&self) -> Vec<String> {
         let pid = self.child.id();
         let file = format!("/proc/{pid}/task/{pid}/children");
         let children = std::fs::read_to_string(file).unwrap();
