@@ -1,12 +1,12 @@
-//! The guides say what is so: what can be pasted of them works, and what they name is there. (The one to backups has
-//! a drill of its own, `backup.rs`.)
+//! The guides say what is so: what can be pasted of them works, and what they name is there. (Those to backups and
+//! to moving from public URLs are followed in `backup.rs` and `import.rs`.)
 
 use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 
 use crate::{
-    pasted::{blocks, blocks_of, page, paste, paste_page, project},
+    pasted::{blocks, blocks_of, page, paste_page, project},
     support::{Bucket, TestApp, jpeg},
 };
 
@@ -144,29 +144,6 @@ fn the_buckets_policy_allows_what_the_program_calls_and_nothing_else() {
         .map(|action| action.as_str().unwrap().to_owned())
         .collect();
     assert_eq!(allowed, called);
-}
-
-#[test]
-fn stored_urls_become_ids_by_the_statements_of_the_guide() {
-    let folder = tempfile::tempdir().unwrap();
-    let guide = page("src/guide/public-urls.md");
-    for (name, sql) in ["ids.sql", "redirect.sql"].into_iter().zip(blocks_of(guide, "sql")) {
-        assert!(sql.starts_with(&format!("-- {name}\n")), "{sql}");
-        fs::write(folder.path().join(name), sql).unwrap();
-    }
-    let line = blocks_of(guide, "json")[0];
-    let refused = r#"{"path":"bob/broken.jpg","owner":"bob","image_id":null,"outcome":"refused","why":"it is no picture"}"#;
-    fs::write(folder.path().join("images.jsonl"), format!("{line}{refused}\n")).unwrap();
-    let printed = paste(
-        "sqlite3 app.db \"CREATE TABLE photos (url TEXT); INSERT INTO photos VALUES
-             ('https://old-photos.s3.amazonaws.com/uploads/alice/evening.jpg'),
-             ('https://old-photos.s3.amazonaws.com/uploads/bob/broken.jpg')\"
-         for file in ids redirect; do sqlite3 app.db <$file.sql; done
-         sqlite3 app.db 'SELECT image_id FROM photos ORDER BY url'",
-        folder.path(),
-    );
-    let id = serde_json::from_str::<Value>(line).unwrap()["image_id"].as_str().unwrap().to_owned();
-    assert_eq!(printed, format!("1\n{id}\n{id}\n\n"));
 }
 
 #[test]

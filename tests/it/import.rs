@@ -599,22 +599,28 @@ async fn a_bucket_of_public_urls_is_moved_as_the_guide_says() {
     let lines = report(&app.data().join("images.jsonl"));
     assert_eq!(lines["bob/broken.jpg"]["outcome"], "refused");
     let evening = lines["alice/evening.jpg"]["image_id"].as_str().unwrap().to_owned();
+    let example: Value = serde_json::from_str(blocks_of(guide, "json")[0]).unwrap();
+    for (name, _) in example.as_object().unwrap() {
+        assert!(lines["alice/evening.jpg"].get(name).is_some(), "{name}");
+    }
 
-    // The app's own table, by the statements of step 2, from the report as it was written.
-    let statements = blocks_of(guide, "sql")[0];
+    // The app's own table, by the statements of steps 2 and 5, from the report as it was written.
+    let [ids, redirect] = blocks_of(guide, "sql")[..] else { panic!("two blocks of SQL") };
     let app_table = format!(
         "CREATE TABLE photos (url TEXT);
          INSERT INTO photos SELECT 'https://old-photos.s3.amazonaws.com/uploads/' || value
              FROM json_each('[\"alice/evening.jpg\",\"bob/dogs/a.png\",\"bob/broken.jpg\"]');
-         {statements}
+         {ids}
          SELECT url FROM photos WHERE image_id IS NULL;
-         SELECT image_id FROM photos WHERE url LIKE '%/evening.jpg'"
+         SELECT image_id FROM photos WHERE url LIKE '%/evening.jpg';
+         {redirect}"
     );
     fs::write(app.data().join("app.sql"), app_table).unwrap();
     let (told, _) = expect_exit(&script("sqlite3 app.db <app.sql"), 0);
-    assert_eq!(told, format!("1\nhttps://old-photos.s3.amazonaws.com/uploads/bob/broken.jpg\n{evening}\n"));
+    let refused = "https://old-photos.s3.amazonaws.com/uploads/bob/broken.jpg";
+    assert_eq!(told, format!("1\n{refused}\n{evening}\n{evening}\n"));
 
-    // Only its owner sees it, until it is attached; then the redirect of step 5 finds it, without a link.
+    // Only its owner sees it, until it is attached; then what step 5 redirects to needs no link.
     let width = "/width=1200";
     app.get(&format!("/i/{evening}{width}")).send().await.expect_problem(404, "not_found");
     app.create_post("alice", "public", &[&evening]).await;
