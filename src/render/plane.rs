@@ -4,6 +4,8 @@ use fast_image_resize::PixelTrait;
 use fast_image_resize::pixels::{U8x3, U8x4, U16x3, U16x4};
 use image::{ImageBuffer, Pixel, Rgb, Rgba};
 
+use super::RenderError;
+
 /// Pixels of one kind.
 pub(super) type Plane<P> = ImageBuffer<P, Vec<u8>>;
 
@@ -26,4 +28,9 @@ impl Resizable for Rgb<u8> {
 impl Resizable for Rgba<u8> {
     type Stored = U8x4;
     type Light = U16x4;
+}
+
+/// What the resizer refused.
+pub(super) fn failed(error: impl std::error::Error) -> RenderError {
+    RenderError::Resize(error.to_string())
 }

@@ -10,7 +10,7 @@ use image::{ImageBuffer, RgbaImage};
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
-use super::plane::{Plane, Resizable};
+use super::plane::{Plane, Resizable, failed};
 use super::{RenderError, Size, shrink};
 
 /// How often larger the resizer's own order of passes may be than the other order.
@@ -157,10 +157,6 @@ fn pass<P: Resizable>(
     let mut into = TypedImage::from_buffer(size.width, size.height, &mut resized).map_err(failed)?;
     Resizer::new().resize_typed(&from.map_err(failed)?, &mut into, &options).map_err(failed)?;
     Ok(resized)
-}
-
-fn failed(error: impl std::error::Error) -> RenderError {
-    RenderError::Resize(error.to_string())
 }
 
 #[cfg(test)]

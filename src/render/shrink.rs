@@ -19,7 +19,7 @@ use image::ImageBuffer;
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
-use super::plane::{Plane, Resizable};
+use super::plane::{Plane, Resizable, failed};
 use super::{RenderError, Size};
 
 /// Rows that are filtered at once: enough that few are filtered twice, few enough for caches.
@@ -205,10 +205,6 @@ fn u32_of(value: f64) -> u32 {
 
 fn count(pixels: u32) -> usize {
     usize::try_from(pixels).unwrap_or(usize::MAX)
-}
-
-fn failed(error: impl std::error::Error) -> RenderError {
-    RenderError::Resize(error.to_string())
 }
 
 #[cfg(test)]

@@ -600,25 +600,35 @@ async fn a_bucket_of_public_urls_is_moved_as_the_guide_says() {
     assert_eq!(lines["bob/broken.jpg"]["outcome"], "refused");
     let evening = lines["alice/evening.jpg"]["image_id"].as_str().unwrap().to_owned();
     let example: Value = serde_json::from_str(blocks_of(guide, "json")[0]).unwrap();
-    for (name, _) in example.as_object().unwrap() {
-        assert!(lines["alice/evening.jpg"].get(name).is_some(), "{name}");
+    for (name, value) in example.as_object().unwrap() {
+        let told = &lines["alice/evening.jpg"][name];
+        assert!(told == value || (name == "image_id" && told.is_string()), "{name}: {told}");
     }
 
     // The app's own table, by the statements of steps 2 and 5, from the report as it was written.
-    let [ids, redirect] = blocks_of(guide, "sql")[..] else { panic!("two blocks of SQL") };
+    let statements = blocks_of(guide, "sql");
+    assert_eq!(statements.len(), 2);
+    for (name, sql) in ["ids.sql", "redirect.sql"].into_iter().zip(statements) {
+        assert!(sql.starts_with(&format!("-- {name}\n")), "{sql}");
+        fs::write(app.data().join(name), sql).unwrap();
+    }
+    let refused = "https://old-photos.s3.amazonaws.com/uploads/bob/broken.jpg";
     let app_table = format!(
         "CREATE TABLE photos (url TEXT);
          INSERT INTO photos SELECT 'https://old-photos.s3.amazonaws.com/uploads/' || value
-             FROM json_each('[\"alice/evening.jpg\",\"bob/dogs/a.png\",\"bob/broken.jpg\"]');
-         {ids}
-         SELECT url FROM photos WHERE image_id IS NULL;
-         SELECT image_id FROM photos WHERE url LIKE '%/evening.jpg';
-         {redirect}"
+             FROM json_each('[\"alice/evening.jpg\",\"bob/dogs/a.png\"]');
+         INSERT INTO photos VALUES ('{refused}')"
     );
     fs::write(app.data().join("app.sql"), app_table).unwrap();
-    let (told, _) = expect_exit(&script("sqlite3 app.db <app.sql"), 0);
-    let refused = "https://old-photos.s3.amazonaws.com/uploads/bob/broken.jpg";
-    assert_eq!(told, format!("1\n{refused}\n{evening}\n{evening}\n"));
+    let (told, _) = expect_exit(
+        &script(
+            "for file in app ids redirect; do sqlite3 app.db <$file.sql; done
+             sqlite3 app.db 'SELECT url FROM photos WHERE image_id IS NULL'
+             sqlite3 app.db \"SELECT image_id FROM photos WHERE url LIKE '%/evening.jpg'\"",
+        ),
+        0,
+    );
+    assert_eq!(told, format!("1\n{evening}\n{refused}\n{evening}\n"));
 
     // Only its owner sees it, until it is attached; then what step 5 redirects to needs no link.
     let width = "/width=1200";
