@@ -162,7 +162,7 @@ mod tests {
         profile.blue_trc = Some(linear);
         profile.cicp = None;
         let picture = RgbImage::from_pixel(20, 20, image::Rgb([55, 55, 55]));
-        let file = samples::png(&picture.into(), Some(profile.encode().unwrap()));
+        let file = samples::png(&picture.into(), Some(samples::icc(&profile)));
         // Which sRGB writes as 128 where it is 55 of 255.
         assert_eq!(of(&file, Format::Png).dominant_color.as_deref(), Some("#808080"));
     }

@@ -163,7 +163,7 @@ fn p3_to_srgb(p3: [u8; 3]) -> [u8; 3] {
 
 #[test]
 fn wide_colours_become_their_srgb() {
-    let p3 = ColorProfile::new_display_p3().encode().unwrap();
+    let p3 = samples::icc(&ColorProfile::new_display_p3());
     for colour in [[200, 100, 50], [40, 180, 90], [128, 128, 128], [250, 20, 20]] {
         let expected = p3_to_srgb(colour);
         let picture = image::RgbImage::from_pixel(32, 32, Rgb(colour));
@@ -195,7 +195,7 @@ fn a_useless_profile_is_ignored() {
 #[test]
 fn a_grey_profile_is_followed() {
     // Linear light: half way up is much brighter on sRGB's curve.
-    let linear = ColorProfile::new_gray_with_gamma(1.0).encode().unwrap();
+    let linear = samples::icc(&ColorProfile::new_gray_with_gamma(1.0));
     let picture = ImageBuffer::from_pixel(8, 8, Luma([128_u8]));
     let png = samples::png(&DynamicImage::ImageLuma8(picture), Some(linear));
     assert_near(*seen(&png, Format::Png, "w=4").get_pixel(1, 1), [188; 3], 2);
@@ -309,7 +309,7 @@ fn pad_is_white_around_the_middle() {
 
 #[test]
 fn renders_say_nothing_but_the_picture() {
-    let p3 = ColorProfile::new_display_p3().encode().unwrap();
+    let p3 = samples::icc(&ColorProfile::new_display_p3());
     let jpeg = samples::jpeg_with(
         &samples::jpeg(&samples::quadrants(64, 32), false),
         &[samples::jpeg_exif(6), samples::jpeg_icc(&p3), (0xFE, MARKER.to_vec())],

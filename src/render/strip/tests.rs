@@ -24,7 +24,7 @@ fn decoded(source: &[u8], format: Format) -> (Pixels, Look) {
 }
 
 fn profile() -> Vec<u8> {
-    moxcms::ColorProfile::new_display_p3().encode().unwrap()
+    samples::icc(&moxcms::ColorProfile::new_display_p3())
 }
 
 /// Small files without anything to strip.

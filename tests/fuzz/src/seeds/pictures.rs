@@ -16,7 +16,7 @@ pub(super) fn files() -> Vec<(&'static str, Vec<u8>)> {
     let opaque = DynamicImage::from(colours.clone()).into_rgb8();
     let wide = DynamicImage::from(colours.clone());
     let jpeg = samples::jpeg(&opaque, false);
-    let profile = ColorProfile::new_display_p3().encode().unwrap();
+    let profile = samples::icc(&ColorProfile::new_display_p3());
     let frames = [colours.clone(), samples::gradient(17, 9), RgbaImage::new(17, 9)];
     let lossless = samples::webp(&colours, true);
     let gif = samples::gif(&frames[..1]);
@@ -58,14 +58,14 @@ pub(super) fn files() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 pub(super) fn metadata() -> Vec<Vec<u8>> {
-    let adobe = ColorProfile::new_adobe_rgb().encode().unwrap();
-    let p3 = ColorProfile::new_display_p3().encode().unwrap();
-    let grey = ColorProfile::new_gray_with_gamma(2.2).encode().unwrap();
+    let adobe = samples::icc(&ColorProfile::new_adobe_rgb());
+    let p3 = samples::icc(&ColorProfile::new_display_p3());
+    let grey = samples::icc(&ColorProfile::new_gray_with_gamma(2.2));
     let mut curved = ColorProfile::new_srgb();
     curved.red_trc = Some(ToneReprCurve::Lut((0..64_u16).map(|n| n * n * 16).collect()));
     curved.cicp = None;
-    let curved = curved.encode().unwrap();
-    let lab = ColorProfile::new_lab().encode().unwrap();
+    let curved = samples::icc(&curved);
+    let lab = samples::icc(&ColorProfile::new_lab());
     let numbers =
         |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
     let chromaticities = [45_455, 31_270, 32_900, 64_000, 33_000, 21_000, 71_000, 15_000, 6_000];
