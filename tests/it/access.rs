@@ -350,12 +350,14 @@ async fn who_loses_his_following_loses_sight_at_once() {
 
 #[tokio::test]
 async fn an_unattached_image_is_gone_at_its_deadline() {
-    let app = TestApp::start_with(&[("PINHOLE_UPLOAD__UNATTACHED_SECS", "1")]);
+    const SECS: u64 = 5;
+    let app = TestApp::start_with(&[("PINHOLE_UPLOAD__UNATTACHED_SECS", &SECS.to_string())]);
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let taken = std::time::Instant::now();
     let path = format!("/i/{image}/width=32");
     app.get(&path).user("alice").await.send().await.expect(200);
     let link = app.link("alice", &image, "width=32").await;
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(SECS).saturating_sub(taken.elapsed())).await;
     app.get(&path).user("alice").await.send().await.expect(404);
     app.get(&link).send().await.expect(404);
     let post = json!({"text": "", "visibility": "public", "images": [image]});

@@ -1,12 +1,11 @@
 //! `pinhole dev` as a program: how it starts, refuses and stops.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
-use crate::support::{TestApp, dev_command, jpeg};
+use crate::{
+    serve::stops_in_peace,
+    support::{TestApp, dev_command, jpeg},
+};
 
 fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -134,29 +133,7 @@ async fn settings_of_every_kind_come_from_the_environment() {
 
 #[tokio::test]
 async fn it_finishes_what_is_under_way_before_it_stops() {
-    let mut app = TestApp::start();
-    let token = app.token("alice").await;
-    let file = jpeg(640, 480, 1);
-    let mut socket = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).unwrap();
-    let head = format!(
-        "POST /v1/images HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n",
-        file.len()
-    );
-    socket.write_all(head.as_bytes()).unwrap();
-    let (first, rest) = file.split_at(file.len() / 2);
-    socket.write_all(first).unwrap();
-    // The request is under way once it is counted as nobody's idle connection any more: its head was read.
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    app.signal("TERM");
-    while app.get("/").try_send().await.is_ok() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    socket.write_all(rest).unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
-    assert_eq!(app.wait(), Some(0));
+    stops_in_peace(TestApp::start()).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -24,15 +24,17 @@ use serde_json::{Value, json};
 
 use crate::{
     files,
-    support::{Reply, TestApp, TestRequest, jpeg},
+    support::{Reply, TestApp, TestRequest, jpeg, until},
 };
 
 /// How often the server is killed unless the environment says so.
 const KILLS: usize = 16;
 /// How many clients are at work at once.
 const CLIENTS: usize = 4;
-/// The longest time between two kills.
-const LONGEST_LIFE: Duration = Duration::from_millis(400);
+/// A life ends after fewer acknowledgements than this, and a pause.
+const LONGEST_LIFE: usize = 40;
+/// The longest pause; a request takes some milliseconds.
+const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 /// Longer than any reservation or grant lives, shorter than an image without a use is kept.
 const TWO_HOURS_MICROS: i64 = 2 * 3600 * 1_000_000;
 
@@ -79,6 +81,13 @@ enum Erasure {
     Acknowledged(String),
 }
 
+/// The server's, from one kill to the next.
+#[derive(Default)]
+struct Life {
+    acknowledged: AtomicUsize,
+    killed: AtomicBool,
+}
+
 /// The server was killed before it answered.
 struct CutOff;
 
@@ -93,8 +102,8 @@ fn id(value: &Value) -> String {
 
 impl Client {
     /// Works for one user after another until the server is gone.
-    async fn work(&mut self, app: &TestApp, killed: &AtomicBool, mut random: StdRng) {
-        while !killed.load(Ordering::Relaxed) {
+    async fn work(&mut self, app: &TestApp, life: &Life, mut random: StdRng) {
+        while !life.killed.load(Ordering::Relaxed) {
             // Every hundred requests somebody else; half of the users are erased before.
             let next = random.random_range(0..200) == 0;
             if next || self.people.last().is_none_or(|person| !matches!(person.erasure, Erasure::None)) {
@@ -103,8 +112,9 @@ impl Client {
             }
             let person = self.people.last_mut().unwrap();
             self.requests += 1;
-            if person.act(app, &mut random).await.is_err() {
-                self.cut_off += 1;
+            match person.act(app, &mut random).await {
+                Ok(()) => _ = life.acknowledged.fetch_add(1, Ordering::Relaxed),
+                Err(CutOff) => self.cut_off += 1,
             }
         }
     }
@@ -304,21 +314,23 @@ async fn what_was_acknowledged_survives_and_nothing_is_left_behind() {
 
     let mut app = TestApp::start();
     for _ in 0..kills {
-        let (shared, killed) = (Arc::new(app), Arc::new(AtomicBool::new(false)));
+        let (shared, life) = (Arc::new(app), Arc::<Life>::default());
         let working: Vec<_> = clients
             .into_iter()
             .map(|mut client| {
-                let (app, killed, random) =
-                    (Arc::clone(&shared), Arc::clone(&killed), StdRng::from_rng(&mut random));
+                let (app, life, random) =
+                    (Arc::clone(&shared), Arc::clone(&life), StdRng::from_rng(&mut random));
                 tokio::spawn(async move {
-                    client.work(&app, &killed, random).await;
+                    client.work(&app, &life, random).await;
                     client
                 })
             })
             .collect();
-        tokio::time::sleep(random.random_range(Duration::ZERO..LONGEST_LIFE)).await;
+        let length = random.random_range(0..LONGEST_LIFE);
+        until("so much is done", async || life.acknowledged.load(Ordering::Relaxed) >= length).await;
+        tokio::time::sleep(random.random_range(Duration::ZERO..LONGEST_PAUSE)).await;
         shared.signal("KILL");
-        killed.store(true, Ordering::Relaxed);
+        life.killed.store(true, Ordering::Relaxed);
         clients = Vec::new();
         for client in working {
             clients.push(client.await.unwrap());
@@ -334,7 +346,8 @@ async fn what_was_acknowledged_survives_and_nothing_is_left_behind() {
     let requests: usize = clients.iter().map(|client| client.requests).sum();
     println!("{kills} kills, {requests} requests, {cut_off} of them cut off: {counts:?}");
     assert!(cut_off > kills / 2, "hardly anything was under way at the kills");
-    assert!(counts["images acknowledged, whole"] > kills, "too few to mean anything");
+    assert!(counts.values().sum::<usize>() > kills, "too few to mean anything");
+    assert!(counts.contains_key("images acknowledged, whole"), "{counts:?}");
 
     // What is being written has two hours' time below, which the clock of the test does not give it.
     app.signal("TERM");

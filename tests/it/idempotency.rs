@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::{
     files,
-    support::{PATIENCE, Reply, SERVICE_KEY, TestApp, TestRequest, jpeg},
+    support::{PATIENCE, Reply, SERVICE_KEY, TestApp, TestRequest, jpeg, until},
 };
 
 const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
@@ -98,11 +98,7 @@ const CLAIMS: &str = "SELECT COUNT(*) FROM idempotency WHERE status IS NULL";
 
 /// Waits for so many rows.
 async fn wait_for_rows(app: &TestApp, sql: &'static str, wanted: i64) {
-    let patience = Instant::now();
-    while rows(app, sql).await != wanted {
-        assert!(patience.elapsed() < PATIENCE, "{sql} is not {wanted}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    until(&format!("{sql}: {wanted}"), async || rows(app, sql).await == wanted).await;
 }
 
 /// Sends a request as alice over a connection of its own, and hangs up without reading anything.
@@ -337,11 +333,7 @@ async fn a_client_that_hangs_up_finds_his_answer() {
         let key = format!("key-{index}");
         send_and_hang_up(&app, "/v1/images", &key, sent).await;
         // Nobody else is there to do it.
-        let patience = Instant::now();
-        while count(&app, "/v1/images").await == index {
-            assert!(patience.elapsed() < PATIENCE, "it was given up with its client");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("it is not given up with its client", async || count(&app, "/v1/images").await > index).await;
         let reply = send_until_free(&app, "/v1/images", &key, sent).await.expect(201);
         assert_eq!(reply.header(REPLAYED), "true");
         assert_eq!(count(&app, "/v1/images").await, index + 1);
@@ -390,7 +382,7 @@ async fn a_crash_bars_a_key_for_its_lease_alone() {
     // Nobody is at work on it any more, which nobody can know before the lease ends.
     send(&app, "/v1/posts", KEY, &slow).await.expect_problem(409, "idempotency_key_in_use");
 
-    let app = TestApp::start_with(&[("PINHOLE_IDEMPOTENCY__LEASE_SECS", "2")]);
+    let app = TestApp::start_with(&[("PINHOLE_IDEMPOTENCY__LEASE_SECS", "10")]);
     send_and_hang_up(&app, "/v1/posts", KEY, &slow).await;
     wait_for_rows(&app, CLAIMS, 1).await;
     let app = app.restart();
@@ -503,16 +495,13 @@ async fn an_answer_is_kept_for_its_time_and_swept() {
     let keep = ("PINHOLE_IDEMPOTENCY__KEEP_SECS", "1");
     let app = TestApp::start_with(&[keep, ("PINHOLE_UPLOAD__SWEEP_SECS", "3600")]);
     let first = send(&app, "/v1/posts", KEY, &post_of("x")).await.expect(201);
-    let patience = Instant::now();
-    loop {
+    until("it is kept no longer", async || {
         let reply = send(&app, "/v1/posts", KEY, &post_of("x")).await.expect(201);
-        if !reply.headers.contains_key(REPLAYED) {
-            assert_ne!(reply.json()["id"], first.json()["id"]);
-            break;
-        }
-        assert!(patience.elapsed() < PATIENCE, "it is kept for ever");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        let replayed = reply.headers.contains_key(REPLAYED);
+        assert_eq!(reply.json()["id"] == first.json()["id"], replayed);
+        !replayed
+    })
+    .await;
     assert_eq!(count(&app, "/v1/posts").await, 2);
     assert_eq!(rows(&app, ALL_ROWS).await, 1);
 

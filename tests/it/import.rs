@@ -227,7 +227,7 @@ fn signal(child: &Child, name: &str) {
 
 #[tokio::test]
 async fn stopped_and_killed_anywhere_each_picture_comes_in_once() {
-    const PICTURES: u8 = 60;
+    const PICTURES: u8 = 200;
     let app = serve();
     let pictures: Vec<_> = (0..PICTURES).map(|seed| (format!("{seed}.jpg"), jpeg(160, 120, seed))).collect();
     let source = folder(&pictures.iter().map(|(path, bytes)| (&**path, bytes.clone())).collect::<Vec<_>>());
@@ -246,7 +246,7 @@ async fn stopped_and_killed_anywhere_each_picture_comes_in_once() {
     let (out, err) = expect_exit(&stopped.wait_with_output().unwrap(), 1);
     assert!(err.contains("stopping: what is under way is finished"), "{err}");
     let last = err.trim_end().lines().last().unwrap();
-    assert!(last.contains(" of 60 files; run it again, it goes on"), "{err}");
+    assert!(last.contains(" of 200 files; run it again, it goes on"), "{err}");
     let imported: usize = out["imported: ".len()..].split(' ').next().unwrap().parse().unwrap();
     assert_eq!(report(&file).len(), imported, "the report has all that came in: {out}");
     assert_eq!(listed(&app, "alice").await.len(), imported);
@@ -634,7 +634,9 @@ async fn a_bucket_of_public_urls_is_moved_as_the_guide_says() {
     let width = "/width=1200";
     app.get(&format!("/i/{evening}{width}")).send().await.expect_problem(404, "not_found");
     app.create_post("alice", "public", &[&evening]).await;
+    let app = app.restart_with(&[("PINHOLE_TRANSFORM__UNSIGNED", "listed")]);
     app.get(&format!("/i/{evening}{width}")).send().await.expect(200);
+    app.get(&format!("/i/{evening}/width=1201")).send().await.expect_problem(400, "bad_options");
 }
 
 #[tokio::test]

@@ -286,7 +286,7 @@ async fn a_head_that_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn who_grants_no_window_is_let_go() {
-    let app = TestApp::start_with(&[("PINHOLE_SERVER__WRITE_TIMEOUT_SECS", "1")]);
+    let app = TestApp::start_with(&[("PINHOLE_SERVER__WRITE_TIMEOUT_SECS", "2")]);
     let image = published(&app, jpeg(1600, 1200, 1)).await;
     let path = format!("/i/{image}/original");
     let mut client = client::Builder::new();

@@ -1,8 +1,6 @@
 //! Masters: what is stored beside an original, and that nobody sees whether it was there.
 
-use std::time::Duration;
-
-use crate::support::{TestApp, jpeg, picture};
+use crate::support::{TestApp, jpeg, picture, until};
 
 /// What lies in the bucket under `masters/`.
 async fn masters(app: &TestApp) -> Vec<String> {
@@ -109,17 +107,13 @@ async fn masters_go_with_their_image() {
         let app = TestApp::start_with(&[
             ("PINHOLE_MASTERS__MADE", when),
             ("PINHOLE_UPLOAD__SWEEP_SECS", "1"),
-            ("PINHOLE_BUCKET__OPERATION_TIMEOUT_SECS", "1"),
+            ("PINHOLE_BUCKET__OPERATION_TIMEOUT_SECS", "3"),
         ]);
         let image = app.upload("alice", jpeg(1700, 1200, 7)).await;
         shown(&app, &image, "width=300").await;
         assert_eq!(masters(&app).await.len(), 2, "{when}");
         app.request("DELETE", &format!("/v1/images/{image}")).user("alice").await.send().await.expect(204);
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        while !app.objects().await.is_empty() {
-            assert!(tokio::time::Instant::now() < deadline, "{when}: {:?}", app.objects().await);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        until(when, async || app.objects().await.is_empty()).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::Write as _,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{PATIENCE, SERVICE_KEY, TestApp};
+use crate::support::{PATIENCE, SERVICE_KEY, TestApp, free_address};
 
 /// What the edge knows those who purge by.
 pub const TOKEN: &str = "purge-token";
@@ -29,11 +29,6 @@ pub fn target(url: &str) -> [(&'static str, String); 3] {
         ("PINHOLE_EDGE__TARGETS__FRONT__URLS", url.to_owned()),
         ("PINHOLE_EDGE__TARGETS__FRONT__TOKEN", TOKEN.to_owned()),
     ]
-}
-
-/// A free port of this machine, for a server that must be told.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn manages_cache(process: &str) -> bool {
@@ -71,7 +66,8 @@ impl Nginx {
         // The tests ask more than any one client may.
         std::fs::write(conf_folder.join("limits.conf"), "").unwrap();
         let nginx = Self::start(folder, &conf_folder.join(conf), address);
-        // It listens before it has anybody who serves, and who manages the cache is the last that it starts.
+        // It listens before it has anybody who serves. Until it has begun them all it takes no signal, so that one who
+        // comes after the workers is enough.
         nginx.until("it does not start", |children| children.iter().any(|child| manages_cache(child)));
         nginx
     }

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     files,
     memory::GIVE_BACK,
-    support::{Bucket, PATIENCE, Reply, TestApp, encode},
+    support::{Bucket, PATIENCE, Reply, TestApp, encode, until},
 };
 
 /// Nothing is small enough to be kept.
@@ -35,7 +35,7 @@ const STREAMED: (&str, &str) = ("PINHOLE_CACHE__MAX_ORIGINAL_BYTES", "0");
 /// One stream at a time, and nobody waits.
 const ONE: [(&str, &str); 4] =
     [STREAMED, NO_MASTERS, ("PINHOLE_WORK__STREAMS", "1"), ("PINHOLE_WORK__STREAMS_WAITING", "0")];
-const SHORT_WRITES: (&str, &str) = ("PINHOLE_SERVER__WRITE_TIMEOUT_SECS", "1");
+const SHORT_WRITES: (&str, &str) = ("PINHOLE_SERVER__WRITE_TIMEOUT_SECS", "3");
 /// Large uploads are to be taken in quickly.
 const NO_MASTERS: (&str, &str) = ("PINHOLE_MASTERS__SIDES", "");
 /// What the kernel buffers for a client who reads slowly. For the server it buffers up to 4 MiB (tcp(7), `tcp_wmem`), so
@@ -93,14 +93,6 @@ fn timeless(reply: &Reply) -> http::HeaderMap {
 async fn count(app: &TestApp, op: &str, outcome: &str) -> u64 {
     let name = format!("pinhole_bucket_operations_total{{op=\"{op}\",outcome=\"{outcome}\"}}");
     app.metric(&name).await.to_string().parse().expect("a whole number")
-}
-
-async fn until(mut is_so: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < PATIENCE, "it never comes to be");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 /// What is asked of one path: a method and headers, with `ETAG` and `LEN` to be filled in; and the status.
@@ -272,7 +264,7 @@ fn any_range_is_cut_from_the_same_bytes() {
 #[tokio::test]
 async fn what_is_said_of_an_original_needs_no_bucket() {
     let bucket = Bucket::of_dev();
-    let settings = [STREAMED, ("PINHOLE_BUCKET__OPERATION_TIMEOUT_SECS", "1")];
+    let settings = [STREAMED, ("PINHOLE_BUCKET__OPERATION_TIMEOUT_SECS", "2")];
     let app = TestApp::serve_on(tempfile::tempdir().unwrap(), &bucket, &settings);
     let file = noise(200, 4);
     let image = public(&app, file.clone()).await;
@@ -459,7 +451,7 @@ async fn too_many_streams_are_refused_and_nothing_else_is() {
 
     first.rest().await;
     assert!(first.body == original);
-    until(async || app.get(&path).send().await.status == 200).await;
+    until("it is shown", async || app.get(&path).send().await.status == 200).await;
 
     // Who waits in vain is told so, and who does not is served.
     let waiting = |secs| {
@@ -483,7 +475,7 @@ async fn who_hangs_up_or_reads_no_further_makes_room() {
     let has_room = async || app.get(&path).header("range", "bytes=0-9").send().await.status == 206;
     let stalled = Slow::begin(&app, &path, "").await;
     assert!(!has_room().await);
-    until(has_room).await;
+    until("there is room", has_room).await;
     drop(stalled);
 
     let app = app.restart_with(&ONE);
@@ -491,7 +483,7 @@ async fn who_hangs_up_or_reads_no_further_makes_room() {
     let leaving = Slow::begin(&app, &path, "").await;
     assert!(!has_room().await);
     drop(leaving);
-    until(has_room).await;
+    until("there is room", has_room).await;
 }
 
 #[tokio::test]
@@ -514,7 +506,7 @@ async fn an_image_that_is_deleted_meanwhile_is_sent_to_its_end_or_broken_off() {
     let mut slow = Slow::begin(&app, &path, "").await;
     app.request("DELETE", &format!("/v1/images/{image}")).user("alice").await.send().await.expect(204);
     app.get(&path).send().await.expect_problem(404, "not_found");
-    until(async || app.objects().await.is_empty()).await;
+    until("nothing is left", async || app.objects().await.is_empty()).await;
     slow.rest().await;
     assert_eq!(slow.status, 200);
     assert!(original.starts_with(&slow.body), "other bytes");
@@ -580,7 +572,10 @@ async fn when_the_bucket_breaks_off_or_stalls_so_does_the_answer() {
         assert!(app.get(&path).send().await.expect(200).body == original);
         bytes.store(300_000, Ordering::Relaxed);
         for range in ["", "Range: bytes=9-999999\r\n"] {
-            until(async || app.get(&path).header("range", "bytes=0-9").send().await.status == 206).await;
+            until("there is room", async || {
+                app.get(&path).header("range", "bytes=0-9").send().await.status == 206
+            })
+            .await;
             let (status, body, length) = read_to_end(&app, &path, range).await;
             assert_eq!(status, if range.is_empty() { 200 } else { 206 });
             assert!(!body.is_empty() && body.len() < length, "{} of {length}", body.len());
@@ -588,7 +583,7 @@ async fn when_the_bucket_breaks_off_or_stalls_so_does_the_answer() {
         assert_eq!(count(&app, "read_original", "failed").await, 2);
         // It holds nothing any more.
         bytes.store(usize::MAX, Ordering::Relaxed);
-        until(async || app.get(&path).send().await.status == 200).await;
+        until("it is shown", async || app.get(&path).send().await.status == 200).await;
     }
 }
 

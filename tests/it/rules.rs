@@ -1,10 +1,10 @@
 //! An app that brings its own rules: its tables decide, and pinhole's posts no longer do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{PATIENCE, TestApp, jpeg};
+use crate::support::{TestApp, jpeg, until};
 
 /// The app's own schema, in the ledger's database.
 const SCHEMA: &str = "
@@ -19,22 +19,22 @@ const RULES: [(&str, &str); 2] = [
     ("PINHOLE_RULES__ALLOWED", "SELECT image_id, viewer_id FROM app_members;"),
 ];
 
+/// How long the app's word may go unheard.
+const BOUND: Duration = Duration::from_secs(2);
+
 /// The app changes its tables, and pinhole is told by nobody.
 async fn app_says(app: &TestApp, sql: String) {
     app.alter(Box::leak(sql.into_boxed_str())).await;
 }
 
 async fn until_seen(app: &TestApp, viewer: Option<&str>, path: &str, status: u16) {
-    let began = Instant::now();
-    loop {
+    let what = format!("{viewer:?} {path}: {status}");
+    let took = until(&what, async || {
         let request = app.get(path);
         let request = if let Some(viewer) = viewer { request.user(viewer).await } else { request };
-        let found = request.send().await.status;
-        if found == status {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_secs(2), "{viewer:?} {path}: {found}, and not {status}");
-    }
+        request.send().await.status == status
+    });
+    assert!(took.await < BOUND, "{what}");
 }
 
 #[tokio::test]
@@ -109,19 +109,18 @@ async fn an_apps_own_tables_decide() {
 async fn what_the_app_uses_is_not_reclaimed() {
     let app = TestApp::start();
     app.alter(SCHEMA).await;
-    let env =
-        [RULES[0], RULES[1], ("PINHOLE_UPLOAD__UNATTACHED_SECS", "2"), ("PINHOLE_UPLOAD__SWEEP_SECS", "1")];
-    let app = app.restart_with(&env);
+    let app = app.restart_with(&[RULES[0], RULES[1], ("PINHOLE_UPLOAD__SWEEP_SECS", "1")]);
     let [used, hidden] =
         [app.upload("alice", jpeg(64, 48, 1)).await, app.upload("alice", jpeg(64, 48, 2)).await];
     for (image, is_hidden) in [(&used, "FALSE"), (&hidden, "TRUE")] {
         app_says(&app, format!("INSERT INTO app_reviews VALUES ('{image}', 'public', {is_hidden}, 1)")).await;
     }
-    let began = Instant::now();
-    while app.number("SELECT COUNT(*) FROM images WHERE state = 'deleted'").await == 0 {
-        assert!(began.elapsed() < PATIENCE, "the one that is not in use is never reclaimed");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    // The deadline of both is over.
+    app.alter("UPDATE images SET deadline = 1").await;
+    until("the one that is not in use is reclaimed", async || {
+        app.number("SELECT COUNT(*) FROM images WHERE state = 'deleted'").await == 1
+    })
+    .await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     app.get(&format!("/i/{used}/w=32")).send().await.expect(200);
     app.get(&format!("/i/{hidden}/w=32")).user("alice").await.send().await.expect_problem(404, "not_found");

@@ -4,6 +4,8 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     error::Error,
     io::{BufRead as _, BufReader},
+    iter,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
@@ -808,6 +810,29 @@ pub fn expect_exit(output: &Output, code: i32) -> (String, String) {
     assert_eq!(output.status.code(), Some(code), "{out}{err}");
     assert!(!err.contains("panicked"), "{err}");
     (out, err)
+}
+
+/// Asks until it is so, or panics with what never came to be; how long it was known not to be so: until the last
+/// question was asked that was answered with no. What a machine under load takes to answer does not count.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    let mut was_not = Duration::ZERO;
+    loop {
+        let asked = began.elapsed();
+        if is_so().await {
+            return was_not;
+        }
+        was_not = asked;
+        assert!(was_not < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A free port of this machine, for a server that must be told. It is below those that the system gives to whoever
+/// asks for any (`net.ipv4.ip_local_port_range`), so that nobody is given it meanwhile.
+pub fn free_address() -> SocketAddr {
+    let any = || SocketAddr::from(([127, 0, 0, 1], rand::random_range(16_384..32_768)));
+    iter::repeat_with(any).find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 pub fn now_secs() -> u64 {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpStream as StdTcpStream,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -202,25 +203,21 @@ fn tls_lets_requests_finish_at_a_stop() {
     let mut served = Served::start(&[]);
     // It has not even begun its handshake, and holds nobody up.
     let silent = StdTcpStream::connect(served.address()).unwrap();
-    let file = served.app.data().join("photo.jpg");
-    fs::write(&file, jpeg(600, 400, 1)).unwrap();
     let mut curl = Command::new("curl");
-    curl.args([
-        "--silent",
-        "--max-time",
-        "30",
-        "--limit-rate",
-        "20000",
-        "--write-out",
-        "%{http_code}",
-        "--output",
-    ]);
+    curl.args(["--verbose", "--max-time", "30", "--write-out", "%{http_code}", "--output"]);
     curl.arg(served.app.data().join("out")).arg("--cacert").arg(&served.certificate);
     curl.args(["--header", &format!("Authorization: Bearer {}", served.token)]);
-    curl.args(["--header", "Content-Type: image/jpeg", "--data-binary"]).arg(format!("@{}", file.display()));
-    let curl = curl.arg(format!("{}/v1/images", served.app.url)).stdout(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(700));
+    // It sends what it is given only once the server asks for it, which it does when the request is under way.
+    curl.args(["--http1.1", "--expect100-timeout", "30", "--header", "Expect: 100-continue"]);
+    curl.args(["--header", "Content-Type: image/jpeg", "--request", "POST", "--upload-file", "-"]);
+    curl.arg(format!("{}/v1/images", served.app.url));
+    let mut curl = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(curl.stderr.take().unwrap()).lines();
+    assert!(told.any(|line| line.unwrap().starts_with("< HTTP/1.1 100 ")), "the body is never asked for");
     served.app.signal("TERM");
+    // Nobody else comes in any more.
+    served.wait_until("it goes on listening", || StdTcpStream::connect(served.address()).is_err());
+    curl.stdin.take().unwrap().write_all(&jpeg(600, 400, 1)).unwrap();
     let output = curl.wait_with_output().unwrap();
     assert_eq!(text(&output.stdout), "201");
     assert_eq!(served.app.wait(), Some(0));

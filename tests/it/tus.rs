@@ -1,13 +1,13 @@
 //! Resumable uploads by the tus protocol: cut, killed, raced, refused, given up, and completed once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
-use crate::support::{NEVER_THERE, PATIENCE, Reply, TestApp, TestRequest, encode, jpeg};
+use crate::support::{NEVER_THERE, Reply, TestApp, TestRequest, encode, jpeg, until};
 
 const BODY: &str = "application/offset+octet-stream";
 const MIB: usize = 1 << 20;
@@ -68,14 +68,6 @@ pub fn noise(width: u32, height: u32) -> Vec<u8> {
         image::Rgb([a, b, c])
     });
     encode(&noise, image::ImageFormat::Png)
-}
-
-async fn wait_until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let began = Instant::now();
-    while !holds().await {
-        assert!(began.elapsed() < PATIENCE, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// How many objects the bucket holds, whatever they are.
@@ -333,7 +325,7 @@ async fn what_came_before_a_cut_is_kept() {
         cut.write_all(&photo[at..at + piece]).await.unwrap();
         drop(cut);
         at += piece;
-        wait_until("every byte that was sent is kept", async || offset(&app, &path).await == at).await;
+        until("every byte that was sent is kept", async || offset(&app, &path).await == at).await;
     }
     patch(&app, &path, at, &photo[at..]).await.expect(204);
     assert_is_image(&app, &path, &photo).await;
@@ -362,7 +354,7 @@ async fn acknowledged_bytes_survive_being_killed_and_others_leave_nothing() {
     patch(&app, &path, at, &photo[at..]).await.expect(204);
     assert_is_image(&app, &path, &photo).await;
     app.alter(TIME_PASSES).await;
-    wait_until("the sweeper removes the rest", async || app.number(CHUNKS).await == 0).await;
+    until("the sweeper removes the rest", async || app.number(CHUNKS).await == 0).await;
     assert_eq!(objects(&app).await, before + 3, "the image's alone: raw, original and one master");
     head(&app, &abandoned).await.expect(404);
 }
@@ -434,7 +426,7 @@ async fn an_upload_that_could_not_be_completed_is_completed_by_asking() {
         head(&app, &path).await.expect(403);
         // Its chunk stays, and that of it which was published in vain does not.
         let kept = app.number("SELECT COUNT(*) FROM blobs WHERE deadline IS NULL").await;
-        wait_until("only the chunk is left", async || app.number("SELECT COUNT(*) FROM blobs").await == kept)
+        until("only the chunk is left", async || app.number("SELECT COUNT(*) FROM blobs").await == kept)
             .await;
         assert_eq!(objects(&app).await, 2 * usize::try_from(kept).unwrap() + 1, "{way}");
         app = app.restart_with(&quota);
@@ -483,8 +475,7 @@ async fn an_abandoned_upload_ends_at_its_deadline_and_progress_puts_it_off() {
     app.alter(TIME_PASSES).await;
     head(&app, &path).await.expect(404);
     patch(&app, &path, 500, &[0; 100]).await.expect_problem(404, "not_found");
-    wait_until("the sweeper forgets it", async || app.number("SELECT COUNT(*) FROM uploads").await == 0)
-        .await;
+    until("the sweeper forgets it", async || app.number("SELECT COUNT(*) FROM uploads").await == 0).await;
     assert_eq!((objects(&app).await, app.number(CHUNKS).await), (before, 0));
     head(&app, &path).await.expect(404);
 }
@@ -552,7 +543,7 @@ async fn an_erased_users_upload_is_gone() {
     // One that is under way has put a chunk there already, and goes on.
     let mut under_way = begin_patch(&app, &path, 500, 5 * MIB, &[]).await;
     under_way.write_all(&vec![0; 4 * MIB + 1]).await.unwrap();
-    wait_until("a chunk has landed", async || offset(&app, &path).await > 500).await;
+    until("a chunk has landed", async || offset(&app, &path).await > 500).await;
 
     let receipt =
         app.request("DELETE", "/v1/users/alice").user("alice").await.send().await.expect(202).json();
@@ -562,7 +553,7 @@ async fn an_erased_users_upload_is_gone() {
     under_way.write_all(&vec![0; MIB - 1]).await.unwrap();
     Reply::read(&mut under_way).await.expect_problem(401, "unauthenticated");
     let path = format!("/v1/erasures/{}", receipt["id"].as_str().unwrap());
-    wait_until("it is done", async || {
+    until("it is done", async || {
         let receipt = app.get(&path).service().send().await.expect(200).json();
         receipt["state"] == "done" && receipt["verified_gone"].as_i64() >= Some(2)
     })
@@ -592,7 +583,7 @@ async fn many_slow_uploads_cost_little_memory() {
     // All at once they break off, and what came is brought to the bucket.
     drop(open);
     for path in &paths {
-        wait_until("all of it is kept", async || offset(&app, path).await == EACH).await;
+        until("all of it is kept", async || offset(&app, path).await == EACH).await;
     }
     let grown = app.peak_memory() - before;
     println!("{UPLOADS} uploads of {EACH} bytes: {} KiB more in use", grown / 1024);

@@ -19,7 +19,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet, time::sleep};
 
-use crate::support::{Bucket, PATIENCE, Reply, TestApp, jpeg, serve_command};
+use crate::support::{Bucket, PATIENCE, Reply, TestApp, free_address, jpeg, serve_command};
 
 /// The same command with a socket handed over by systemd's protocol (`sd_listen_fds(3)`): the process's own id and
 /// descriptor 3, which is why a shell has to do it.
@@ -239,7 +239,7 @@ async fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
 async fn both_listeners_may_be_systemds_sockets() {
     let bucket = Bucket::of_dev();
     let data = tempfile::tempdir().unwrap();
-    let [main, ops] = [socket(), socket()].map(|socket| socket.local_addr().unwrap().to_string());
+    let [main, ops] = [free_address(), free_address()].map(|address| address.to_string());
     let command = serve_command(data.path(), &bucket);
     let mut activated = Command::new("systemd-socket-activate");
     activated.args(["-l", &main, "-l", &ops, "--fdname=main:ops"]).env_clear();

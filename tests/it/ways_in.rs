@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     files,
-    support::{PATIENCE, Reply, TestApp, jpeg, png},
+    support::{PATIENCE, Reply, TestApp, jpeg, png, until},
 };
 
 const FORM: &str = "multipart/form-data; boundary=x-boundary-x";
@@ -328,20 +328,15 @@ async fn a_grant_that_cannot_be_kept_is_not_given() {
 
 #[tokio::test]
 async fn what_nobody_uses_is_swept_out_of_ledger_and_bucket() {
-    let app =
-        TestApp::start_with(&[("PINHOLE_UPLOAD__UNATTACHED_SECS", "1"), ("PINHOLE_UPLOAD__SWEEP_SECS", "1")]);
+    let app = TestApp::start_with(&[("PINHOLE_UPLOAD__SWEEP_SECS", "1")]);
     let before = objects(&app).await;
     let attached = app.upload("alice", jpeg(64, 48, 1)).await;
     app.create_post("alice", "public", &[&attached]).await;
     app.upload("alice", jpeg(64, 48, 2)).await;
-    // Until the sweeper comes by.
-    let mut left = objects(&app).await;
-    let patience = std::time::Instant::now();
-    while left != before + 2 && patience.elapsed() < crate::support::PATIENCE {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        left = objects(&app).await;
-    }
-    assert_eq!(left, before + 2, "the attached image's two objects");
+    assert_eq!(objects(&app).await, before + 4);
+    // Its deadline is over, and the sweeper comes by.
+    app.alter("UPDATE images SET deadline = 1 WHERE deadline IS NOT NULL").await;
+    until("the attached image's two objects are left", async || objects(&app).await == before + 2).await;
     app.get(&format!("/i/{attached}/original")).send().await.expect(200);
 }
 
