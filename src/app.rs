@@ -249,7 +249,7 @@ fn purger(
     let (options, ring, settings) = (rendition.canonical(), Arc::clone(links), config.links.clone());
     // As it is minted for whoever asks for no other time.
     let link = move |image, epoch| {
-        let now_secs = clock::secs(clock::now_micros());
+        let now_secs = clock::secs_up(clock::now_micros());
         let exp_secs = link::windowed_exp(image, now_secs, settings.default_secs, settings.window_secs);
         link::sign(&ring.ring(), &format!("/i/{image}/{options}"), exp_secs, epoch)
     };

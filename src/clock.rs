@@ -15,6 +15,11 @@ pub fn secs(micros: i64) -> u64 {
     u64::try_from(micros / 1_000_000).unwrap_or_default()
 }
 
+/// The same, where a second that has begun counts as over: what is counted from here lasts no shorter than it says.
+pub fn secs_up(micros: i64) -> u64 {
+    secs(micros.saturating_add(999_999))
+}
+
 /// The time so many seconds later.
 pub fn after(micros: i64, secs: u64) -> i64 {
     micros.saturating_add(i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1_000_000))
@@ -58,9 +63,19 @@ mod tests {
     }
 
     #[test]
+    fn seconds_are_over_or_have_begun() {
+        for (micros, over, begun) in
+            [(0, 0, 0), (1, 0, 1), (999_999, 0, 1), (1_000_000, 1, 1), (1_000_001, 1, 2)]
+        {
+            assert_eq!((secs(micros), secs_up(micros)), (over, begun), "{micros}");
+        }
+    }
+
+    #[test]
     fn times_do_not_wrap() {
         assert_eq!(after(i64::MAX, 1), i64::MAX);
         assert_eq!(after(0, u64::MAX), i64::MAX);
         assert_eq!(secs(-1), 0);
+        assert_eq!(secs_up(i64::MAX), secs(i64::MAX));
     }
 }

@@ -71,6 +71,8 @@
 //! * The embedded bucket has a file store of its own behind s3s's trait, since s3s-fs overwrote objects
 //!   on a wrong checksum; and originals are stripped by a walker of our own, since img-parts keeps
 //!   whatever follows a JPEG's first scan.
+//! * An `original` that is stored on its side keeps that it is, as an EXIF block (in AVIF a property) of nothing else:
+//!   a JPEG cannot be turned without loss, and would else be seen lying down. Variants are turned, and say nothing.
 //! * Resumable uploads are not S3's multipart uploads: each piece is an object of its own, with a row of
 //!   its own. So pieces may be of any length, with no tail to rewrite until it is 5 MiB long; nothing
 //!   lies in the bucket that no listing shows; a writer whom everybody has given up hurts nobody, since

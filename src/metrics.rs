@@ -1,9 +1,10 @@
-//! What an operator can measure, in Prometheus' text format (OpenMetrics 1.0).
+//! What an operator can measure, in the text formats of Prometheus.
 
 pub mod calls;
 mod edge;
 mod process;
 mod queues;
+mod text;
 
 use self::process::Process;
 pub use self::{
@@ -395,11 +396,16 @@ impl Metrics {
         };
     }
 
-    /// Everything, as text.
-    pub fn encode(&self) -> String {
+    /// Everything, as OpenMetrics 1.0 has it.
+    pub fn open_metrics(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+
+    /// Everything, as Prometheus' own text format 0.0.4 has it, which more programs read.
+    pub fn text(&self) -> String {
+        text::older(&self.open_metrics())
     }
 }

@@ -19,7 +19,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, future};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts,
+};
 use http_body::Body as _;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -168,7 +170,10 @@ fn at_hand(
 ) -> Option<impl Future<Output = Response<Body>> + use<>> {
     let began = Instant::now();
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    let Ok(route @ Route::Deliver { id, options }) = find(app, method, uri, headers) else { return None };
+    let Ok(route @ Route::Deliver { id, options }) = find(app, request.version(), method, uri, headers)
+    else {
+        return None;
+    };
     if !request.body().is_end_stream() {
         return None;
     }
@@ -215,7 +220,17 @@ fn finish(
 }
 
 /// Where a request goes.
-fn find<'r>(app: &App, method: &Method, uri: &'r Uri, headers: &HeaderMap) -> Result<Route<'r>, Error> {
+fn find<'r>(
+    app: &App,
+    version: Version,
+    method: &Method,
+    uri: &'r Uri,
+    headers: &HeaderMap,
+) -> Result<Route<'r>, Error> {
+    // Who stands between may have taken another of two for the one that counts (RFC 9112 §3.2).
+    if version == Version::HTTP_11 && headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(Error::bad_request("bad_request", "A request of HTTP/1.1 has one `Host`, and no more."));
+    }
     if app.dev {
         demo::require_loopback_host(headers)?;
     }
@@ -256,7 +271,7 @@ async fn respond(app: Arc<App>, peer: IpAddr, request: Request<Incoming>, ids: I
             min_bytes_per_sec: server.body_min_bytes_per_sec,
         },
     );
-    let found = find(&app, &parts.method, &parts.uri, &parts.headers);
+    let found = find(&app, parts.version, &parts.method, &parts.uri, &parts.headers);
     let label = found.as_ref().map_or("none", Route::label);
     let answer = match found {
         Ok(route) => answer(&app, peer, &parts, route, &mut body).await,

@@ -83,7 +83,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 
     let app = Arc::new(App::new(config, db.clone(), store, true).map_err(Failure::failed)?);
     announce(args, &main, &s3_url, &ops)?;
-    run::until(ready_to_stop, app, Listeners { main, ops, tls: None }).await?;
+    run::until(ready_to_stop, app, Listeners { main, ops, ops_is_shared: false, tls: None }).await?;
     bucket.stop().await;
     db.close().await;
     Ok(())

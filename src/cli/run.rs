@@ -24,6 +24,8 @@ pub(super) struct Listeners {
     pub(super) main: TcpListener,
     /// `/livez`, `/readyz` and `/metrics`.
     pub(super) ops: TcpListener,
+    /// Whether another process may have the second one, too, and answers there once this one is to stop.
+    pub(super) ops_is_shared: bool,
     /// TLS on the first of them.
     pub(super) tls: Option<Arc<Tls>>,
 }
@@ -103,9 +105,14 @@ pub(super) async fn until(
             server::serve(listeners.main, limits, tls.as_deref(), Some(&threads), stops, answer).await;
         }
     });
-    let ops = tokio::spawn(server::serve(listeners.ops, limits, None, None, stops, move |_, request| {
-        web::ops::handle(Arc::clone(&for_ops), request)
-    }));
+    let (stopping_ops, ops_stops) = watch::channel(false);
+    // When it stops last, nothing is left to be asked about.
+    let linger = if listeners.ops_is_shared { limits.linger } else { Duration::ZERO };
+    let ops_limits = server::Limits { linger, ..limits };
+    let mut ops =
+        tokio::spawn(server::serve(listeners.ops, ops_limits, None, None, ops_stops, move |_, request| {
+            web::ops::handle(Arc::clone(&for_ops), request)
+        }));
     let listening = tokio::spawn({
         let db = app.db.clone();
         async move { db.listen().await }
@@ -136,8 +143,11 @@ pub(super) async fn until(
     app.drain();
     // Errors mean that nobody listens any more, which is what is wanted.
     let _ = stopping.send(true);
+    if listeners.ops_is_shared {
+        let _ = stopping_ops.send(true);
+    }
     let give_up = Instant::now() + limits.drain;
-    let _ = tokio::join!(main, ops);
+    let _ = main.await;
     app.finish(give_up).await;
     // What the last requests have changed edges are told; what they do not take at once stays in the outbox.
     let _ = tell_purger.send(true);
@@ -145,6 +155,11 @@ pub(super) async fn until(
         && timeout_at(give_up, &mut purging).await.is_err()
     {
         purging.abort();
+    }
+    // Until here balancers are told that it drains, and whoever measures sees how that goes.
+    let _ = stopping_ops.send(true);
+    if timeout_at(give_up, &mut ops).await.is_err() {
+        ops.abort();
     }
     listening.abort();
     asking.abort();

@@ -99,6 +99,7 @@ async fn serve(args: &Args, inherited: Inherited) -> Result<(), Failure> {
     }
 
     let main = listen(inherited.main, "--listen", config.server.listen).await?;
+    let ops_is_shared = inherited.ops.is_some();
     let ops = listen(inherited.ops, "--ops-listen", config.server.ops_listen).await?;
     if config.server.public_url.is_empty() {
         config.server.public_url = own_url(&config, &main)?;
@@ -108,7 +109,7 @@ async fn serve(args: &Args, inherited: Inherited) -> Result<(), Failure> {
     let stop = run::stop_signal()?;
     run::outlive_hangup()?;
     announce(&app.config, &main, &ops)?;
-    run::until(stop, app, Listeners { main, ops, tls }).await?;
+    run::until(stop, app, Listeners { main, ops, ops_is_shared, tls }).await?;
     db.close().await;
     Ok(())
 }

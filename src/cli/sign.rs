@@ -73,7 +73,7 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
     if !(1..=max).contains(&args.expires.as_secs()) {
         return Err(Failure::usage(format!("--expires must be 1 to {max} seconds (links.max_service_secs)")));
     }
-    let now = clock::secs(clock::now_micros());
+    let now = clock::secs_up(clock::now_micros());
     let exp = link::windowed_exp(image, now, args.expires.as_secs(), config.links.window_secs);
     let signed = link::sign(&ring, &format!("/i/{image}/{}", rendition.canonical()), exp, args.epoch);
     let origin = if origin.is_empty() { &config.server.public_url } else { origin };

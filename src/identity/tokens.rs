@@ -12,6 +12,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -83,9 +84,10 @@ struct Said {
 #[derive(Serialize, Deserialize)]
 struct Claims {
     sub: String,
-    exp: u64,
+    /// Seconds since the Unix epoch, as is the next; they need not be whole (RFC 7519 §2, `NumericDate`).
+    exp: Number,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    nbf: Option<u64>,
+    nbf: Option<Number>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     aud: Option<Audience>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +134,7 @@ impl Tokens {
         let encoding = self.encoding.as_ref().ok_or(TokenError::NoSecret)?;
         let claims = Claims {
             sub: user.as_str().to_owned(),
-            exp: clock::secs(now_micros).saturating_add(ttl_secs),
+            exp: clock::secs(now_micros).saturating_add(ttl_secs).into(),
             nbf: None,
             aud: self.audience.first().cloned().map(Audience::One),
             iss: self.issuer.clone(),
@@ -167,7 +169,7 @@ impl Tokens {
             self.signed.insert(key, Arc::clone(&claims));
             claims
         };
-        self.hold(&claims, clock::secs(now_micros)).then(|| UserId::parse(&claims.sub)).flatten()
+        self.hold(&claims, now_micros).then(|| UserId::parse(&claims.sub)).flatten()
     }
 
     /// What a token says, if its signature is good.
@@ -185,7 +187,9 @@ impl Tokens {
     }
 
     /// Whether a token is for us, from whom it should be, and in its time.
-    fn hold(&self, claims: &Claims, now_secs: u64) -> bool {
+    fn hold(&self, claims: &Claims, now_micros: i64) -> bool {
+        let now_secs = Duration::from_micros(now_micros.unsigned_abs()).as_secs_f64();
+        let leeway_secs = Duration::from_secs(self.leeway_secs).as_secs_f64();
         let is_for_us = |name: &String| self.audience.contains(name);
         let audience = self.audience.is_empty()
             || match &claims.aud {
@@ -195,8 +199,11 @@ impl Tokens {
             };
         audience
             && self.issuer.as_ref().is_none_or(|issuer| claims.iss.as_ref() == Some(issuer))
-            && claims.exp.saturating_add(self.leeway_secs) > now_secs
-            && claims.nbf.is_none_or(|nbf| nbf <= now_secs.saturating_add(self.leeway_secs))
+            && claims.exp.as_f64().is_some_and(|exp| exp + leeway_secs > now_secs)
+            && claims
+                .nbf
+                .as_ref()
+                .is_none_or(|nbf| nbf.as_f64().is_some_and(|nbf| nbf <= now_secs + leeway_secs))
     }
 }
 

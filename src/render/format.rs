@@ -56,7 +56,7 @@ impl Format {
 
     /// The format of a media type that [`Format::content_type`] wrote.
     pub fn from_content_type(media_type: &str) -> Option<Format> {
-        Format::ALL.into_iter().find(|format| format.content_type() == media_type)
+        Format::ALL.into_iter().find(|format| format.content_type().eq_ignore_ascii_case(media_type))
     }
 
     /// The media type registered with IANA.

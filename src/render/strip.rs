@@ -13,6 +13,7 @@ use super::{Format, Size};
 mod avif;
 mod exif;
 mod gif;
+mod icc;
 mod jpeg;
 mod png;
 mod reader;

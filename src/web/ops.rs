@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::{Body, full};
@@ -21,13 +21,28 @@ pub async fn handle(app: Arc<App>, request: Request<Incoming>) -> Response<Body>
         "/readyz" => ready(&app).await,
         "/metrics" => {
             app.queues.observe();
-            let mut response = text(StatusCode::OK, app.metrics.encode());
-            let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            let (metrics, kind) = if takes_open_metrics(request.headers()) {
+                (app.metrics.open_metrics(), "application/openmetrics-text; version=1.0.0; charset=utf-8")
+            } else {
+                (app.metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+            };
+            let mut response = text(StatusCode::OK, metrics);
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(header::VARY, HeaderValue::from_static("Accept"));
             response
         }
         _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n".to_owned()),
     }
+}
+
+/// Whether it is asked for by name. Who takes anything is given what anything reads.
+fn takes_open_metrics(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let name = range.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case("application/openmetrics-text")
+    })
 }
 
 async fn ready(app: &App) -> Response<Body> {

@@ -483,6 +483,21 @@ async fn links_live_as_long_as_asked_and_as_long_as_allowed() {
 }
 
 #[tokio::test]
+async fn a_link_lives_as_long_as_was_asked_to_the_fraction_of_a_second() {
+    let app = TestApp::start_with(&[("PINHOLE_LINKS__WINDOW_SECS", "1")]);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    for _ in 0..5 {
+        let asked_micros = pinhole::clock::now_micros();
+        let wanted = json!({"images": [{"id": image, "options": "w=32"}], "expires_in": 2});
+        let answer = call(&app, "alice", "POST", "/v1/links", &wanted).await.expect(200).json();
+        let url = answer["links"][0]["url"].as_str().unwrap();
+        let exp = url.split_once("exp=").unwrap().1.split_once('&').unwrap().0;
+        assert!(pinhole::clock::after(0, exp.parse().unwrap()) >= asked_micros + 2_000_000, "{url}");
+        tokio::time::sleep(std::time::Duration::from_millis(130)).await;
+    }
+}
+
+#[tokio::test]
 async fn one_call_mints_500_links_and_no_more() {
     let app = TestApp::start();
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
@@ -619,6 +634,18 @@ async fn a_user_is_there_with_his_first_good_token() {
     }
     app.get("/v1/profiles/erin@example.org").send().await.expect_problem(404, "not_found");
     assert_eq!(ask(&good, "/v1/profile").await.expect(200).json()["user"], "erin@example.org");
+    // Times need not be whole.
+    let in_parts = |exp: f64, nbf: f64| json!({"sub": "erin@example.org", "exp": exp, "nbf": nbf});
+    let later = f64::from(u32::try_from(soon).unwrap());
+    for (exp, nbf, status) in [
+        (later + 0.25, later - 700.5, 200),
+        (4e9, 0.5, 200),
+        (later - 601.5, 0.5, 401),
+        (later + 0.25, later + 0.125, 401),
+    ] {
+        let token = token(&app, &hs256, &in_parts(exp, nbf));
+        assert_eq!(ask(&token, "/v1/profile").await.status, status, "{exp} {nbf}");
+    }
     app.get("/v1/profiles/erin%40example.org").send().await.expect(200);
 }
 

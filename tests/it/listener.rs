@@ -315,6 +315,24 @@ async fn who_grants_no_window_is_let_go() {
 }
 
 #[tokio::test]
+async fn whom_it_is_meant_for_is_said_once() {
+    for app in [TestApp::start(), TestApp::serve()] {
+        for (version, hosts, status) in [
+            ("1.1", "", 400),
+            ("1.1", "Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n", 400),
+            ("1.1", "Host: 127.0.0.1\r\n", 404),
+        ] {
+            let mut stream = connect(&app).await;
+            let head = format!("GET /i/{NEVER_THERE}/w=32 HTTP/{version}\r\n{hosts}\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let reply = timeout(PATIENCE, Reply::read(&mut stream)).await.expect("an answer in time");
+            let code = if status == 400 { "bad_request" } else { "not_found" };
+            reply.expect_problem(status, code);
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_nothing_is_let_go() {
     let app = TestApp::start_with(&[("PINHOLE_SERVER__HEADER_TIMEOUT_SECS", "1")]);
     for begun in

@@ -1,10 +1,11 @@
 //! What `pinhole generate` has for Prometheus and Grafana: rules that promtool takes, and that fire when they should;
-//! and not one metric, label or value in rules or dashboard that a server does not have.
+//! not one metric, label or value in rules or dashboard that a server does not have; and how it tells its metrics.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Write as _,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -18,13 +19,46 @@ use crate::{
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The promtool of `tests/promtool`.
-fn promtool(args: &[&str], folder: &Path) {
+fn promtool_path() -> String {
     let found = Command::new(format!("{ROOT}/tests/promtool")).output().unwrap();
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
-    let tool = String::from_utf8(found.stdout).unwrap();
-    let output = Command::new(tool.trim()).args(args).current_dir(folder).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().trim_end().to_owned()
+}
+
+fn promtool(args: &[&str], folder: &Path) {
+    let output = Command::new(promtool_path()).args(args).current_dir(folder).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&said));
+}
+
+#[tokio::test]
+async fn metrics_are_text_that_promtool_takes_and_open_metrics_for_who_asks_for_them() {
+    const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let app = TestApp::start();
+    app.upload("alice", jpeg(64, 48, 1)).await;
+    // What Prometheus 2 asks for, what curl does, and nothing.
+    let prometheus =
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+    let (counts, end) = ("pinhole_http_requests_total{", "# EOF\n");
+    for (accept, kind) in [(prometheus, OPEN), ("*/*", TEXT), ("text/plain;version=0.0.4", TEXT), ("", TEXT)]
+    {
+        let request = app.get(&format!("{}/metrics", app.ops_url));
+        let request = if accept.is_empty() { request } else { request.header("accept", accept) };
+        let reply = request.send().await.expect(200);
+        assert_eq!((reply.header("content-type"), reply.header("vary")), (kind, "Accept"), "{accept}");
+        let text = reply.text();
+        assert_eq!((text.contains(counts), text.ends_with(end)), (true, kind == OPEN), "{accept}");
+        let family = if kind == OPEN { "" } else { "_total" };
+        assert!(text.contains(&format!("# TYPE pinhole_http_requests{family} counter\n")), "{accept}");
+    }
+    let text = app.get(&format!("{}/metrics", app.ops_url)).send().await.text();
+    let mut check = Command::new(promtool_path());
+    let mut check =
+        check.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    check.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = check.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn generated(what: &str) -> String {

@@ -383,6 +383,10 @@ pub async fn stops_in_peace(mut app: TestApp) {
     while app.get("/").try_send().await.is_ok() {
         tokio::task::yield_now().await;
     }
+    // Balancers are told so, and who measures goes on.
+    let ready = app.get(&format!("{}/readyz", app.ops_url)).send().await.expect(503);
+    assert_eq!(ready.text(), "draining\n");
+    app.get(&format!("{}/metrics", app.ops_url)).send().await.expect(200);
     socket.write_all(&file).unwrap();
     let mut answer = String::new();
     answers.read_to_string(&mut answer).unwrap();

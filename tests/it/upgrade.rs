@@ -19,7 +19,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinSet, time::sleep};
 
-use crate::support::{Bucket, PATIENCE, Reply, TestApp, free_address, jpeg, serve_command};
+use crate::support::{Bucket, PATIENCE, Reply, TestApp, free_address, jpeg, serve_command, until};
 
 /// The same command with a socket handed over by systemd's protocol (`sd_listen_fds(3)`): the process's own id and
 /// descriptor 3, which is why a shell has to do it.
@@ -191,11 +191,10 @@ async fn whoever_is_connected_at_the_stop_is_answered_once_more() {
     for _ in 0..8 {
         ask(&mut TcpStream::connect(socket.local_addr().unwrap()).await.unwrap(), "/openapi.json").await;
     }
-    let livez = format!("{}/livez", app.ops_url);
-    app.get(&livez).send().await.expect(200);
     app.signal("TERM");
-    // On the operations listener it shows that it has understood.
-    while app.get(&livez).send().await.header("connection") != "close" {}
+    // On the operations listener it says that it has understood.
+    let readyz = format!("{}/readyz", app.ops_url);
+    until("it drains", async || app.get(&readyz).send().await.status == 503).await;
     // And here that it takes no more.
     while is_held_by(&socket, app.pid()) {
         sleep(Duration::from_millis(1)).await;
@@ -211,6 +210,24 @@ async fn whoever_is_connected_at_the_stop_is_answered_once_more() {
     let next = serve_given(&socket, app.kill(), &Bucket::of_dev(), &[]);
     ask(&mut late, "/openapi.json").await;
     drop(next);
+}
+
+#[tokio::test]
+async fn operators_whom_another_can_answer_are_left_to_him_at_once() {
+    let (ops, data, bucket) = (socket(), tempfile::tempdir().unwrap(), Bucket::of_dev());
+    let mut command = serve_command(data.path(), &bucket);
+    command.env("PINHOLE_SERVER__LINGER_SECS", "20");
+    let command = given(ops.try_clone().unwrap(), "ops", &command);
+    let mut app = TestApp::serve_by(command, data, &bucket);
+    let mut connected = TcpStream::connect(&app.url["http://".len()..]).await.unwrap();
+    ask(&mut connected, "/openapi.json").await;
+    app.signal("TERM");
+    until("it answers no more operators", async || !is_held_by(&ops, app.pid())).await;
+    // Though it is not at its end.
+    let reply = ask(&mut connected, "/openapi.json").await;
+    assert_eq!(reply.header("connection"), "close");
+    drop(connected);
+    assert_eq!(app.wait(), Some(0));
 }
 
 #[tokio::test]

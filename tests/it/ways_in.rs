@@ -324,6 +324,10 @@ async fn a_grant_that_cannot_be_kept_is_not_given() {
         assert_eq!(reply.status, status, "{change}: {}", reply.text());
     }
     app.post("/v1/uploads").json(&json!({"content_type": "image/jpeg", "size": 1})).send().await.expect(401);
+    // Types have no case (RFC 9110 §8.3.1), and what is null is left out.
+    let given =
+        json!({"content_type": "Image/JPEG", "size": 1000, "method": null, "filename": null, "sha256": null});
+    assert_eq!(grant(&app, "alice", given).await.expect(201).json()["method"], "post");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! A file says by offsets where its parts lie. Where nothing moves, no offset has to be rewritten;
 //! so what is not on the list below becomes zeros, under the name `free` where it was a box.
 
-use super::{StripError, Walked};
+use super::{StripError, Walked, icc};
 
 mod boxes;
 mod picture;
@@ -53,10 +53,19 @@ fn keep_box(out: &mut [u8], source: &[u8], found: &Found) {
         b"meta" | b"iprp" | b"ipco" | b"mdat" | b"idat" | b"iinf" | b"infe" | b"pitm" | b"iloc" | b"iref"
         | b"ipma" => copy(out, source, found.body, found.read_to),
         _ if found.space == Space::Alpha => copy(out, source, found.body, found.end),
+        b"colr" if !holds_colours(&source[found.body..found.end]) => put(out, found.start + 4, BLANK),
         name if found.space == Space::Property && PROPERTIES.contains(&name) => {
             copy(out, source, found.body, found.end);
         }
         _ => put(out, found.start + 4, BLANK),
+    }
+}
+
+/// Whether a `colr` is one that [`picture()`] follows (ISO/IEC 14496-12, §12.1.5).
+fn holds_colours(colr: &[u8]) -> bool {
+    match colr.split_first_chunk() {
+        Some((b"prof" | b"rICC", profile)) => icc::is_profile(profile),
+        _ => true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use self::scan::{Frame, Scans};
 use super::reader::Reader;
-use super::{Size, StripError, Walked, exif};
+use super::{Size, StripError, Walked, exif, icc};
 
 mod scan;
 
@@ -35,6 +35,8 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
     let mut jfif = None;
     let mut orientation = None;
     let mut body = Vec::with_capacity(source.len());
+    // Where in the body a profile lies that comes in pieces, and whether it is one.
+    let (mut profile, mut is_profile) = (Vec::new(), false);
     let mut scans = None::<Scans>;
     // Tables behind the last scan are for none.
     let mut end = 0;
@@ -51,7 +53,13 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
             APP1 if payload.starts_with(exif::PREFIX) => {
                 orientation = orientation.or_else(|| exif::orientation(payload));
             }
-            APP2 if payload.starts_with(b"ICC_PROFILE\0") => segment(&mut body, marker, &[payload]),
+            APP2 if payload.starts_with(b"ICC_PROFILE\0") => {
+                // Its number and how many there are (ICC.1:2022, annex B.4).
+                is_profile |= matches!(&payload[12..], [1, _, piece @ ..] if icc::is_profile(piece));
+                let start = body.len();
+                segment(&mut body, marker, &[payload]);
+                profile.push(start..body.len());
+            }
             APP14 if payload.starts_with(b"Adobe") && payload.len() >= ADOBE_LEN => {
                 segment(&mut body, marker, &[&payload[..ADOBE_LEN]]);
             }
@@ -85,6 +93,11 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
         }
     }
     body.truncate(end);
+    if !is_profile {
+        for piece in profile.into_iter().rev().filter(|piece| piece.end <= end) {
+            body.drain(piece);
+        }
+    }
     let canvas = scans.ok_or(StripError::Malformed("it holds no picture"))?.finish()?;
 
     let mut bytes = Vec::with_capacity(body.len() + 64);

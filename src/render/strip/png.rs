@@ -11,6 +11,9 @@ const KEPT: [&[u8; 4]; 14] = [
     b"acTL", b"fcTL", b"fdAT",
 ];
 
+/// What any profile is called.
+const PROFILE_NAME: &[u8] = b"icc";
+
 struct Chunk<'a> {
     name: [u8; 4],
     data: &'a [u8],
@@ -49,7 +52,11 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
             }
             _ => {}
         }
-        if KEPT.contains(&&chunk.name) {
+        if &chunk.name == b"iCCP" {
+            // What a profile is called is nobody's business either (§11.3.2.3).
+            let name_len = chunk.data.iter().position(|byte| *byte == 0).ok_or(StripError::Truncated)?;
+            append(&mut body, chunk.name, &[PROFILE_NAME, &chunk.data[name_len..]].concat());
+        } else if KEPT.contains(&&chunk.name) {
             body.extend(chunk.whole);
         }
     };

@@ -182,6 +182,43 @@ fn clean_files_stay_as_they_are_and_upright_ones_get_no_exif() {
 }
 
 #[test]
+fn what_is_no_profile_goes_and_what_a_profile_is_called_too() {
+    let words = [&[0; 36][..], b"acs?", MARKER, &[0; 100]].concat();
+    let rgb = samples::quadrants(16, 8);
+    let picture = samples::gradient(17, 9);
+    let jpeg = samples::jpeg(&rgb, false);
+    let webp = samples::webp(&picture, true);
+    for (format, clean, with) in [
+        (Format::Jpeg, jpeg.clone(), samples::jpeg_with(&jpeg, &[samples::jpeg_icc(&words)])),
+        (Format::Webp, webp.clone(), samples::webp_with(&webp, (17, 9), 0x30, &[(*b"ICCP", words)], &[])),
+    ] {
+        let found = stripped(&with, format).unwrap();
+        assert!(contains(&with, MARKER) && !contains(&found, MARKER), "{format}");
+        assert!(decoded(&clean, format).0 == decoded(&found, format).0, "{format}");
+    }
+    // One in two pieces that come in the wrong order stays.
+    let profile = profile();
+    let (head, tail) = profile.split_at(200);
+    let piece = |number, piece: &[u8]| (0xE2, [b"ICC_PROFILE\0", &[number, 2][..], piece].concat());
+    let apart = samples::jpeg_with(&jpeg, &[piece(2, tail), piece(1, head)]);
+    let found = stripped(&apart, Format::Jpeg).unwrap();
+    assert_eq!(decoded(&found, Format::Jpeg).1.profile.as_ref(), Some(&profile));
+
+    let named = |name: &[u8]| {
+        let png = samples::png(&picture.clone().into(), Some(profile.clone()));
+        let at = png.windows(4).position(|name| name == b"iCCP").unwrap();
+        let len = usize::try_from(u32::from_be_bytes(png[at - 4..at].try_into().unwrap())).unwrap();
+        let (before, data) = (&png[..at - 4], &png[at + 4..at + 4 + len]);
+        let end = data.iter().position(|byte| *byte == 0).unwrap();
+        let chunk = samples::png_chunk(*b"iCCP", &[name, &data[end..]].concat());
+        [before, &chunk, &png[at + 8 + len..]].concat()
+    };
+    let (ours, theirs) = (named(b"icc"), named(MARKER));
+    assert_eq!(stripped(&theirs, Format::Png).unwrap(), ours);
+    assert_eq!(decoded(&ours, Format::Png).1.profile, Some(profile));
+}
+
+#[test]
 fn frames_lose_their_unknown_chunks() {
     let frames = [samples::gradient(17, 9), samples::gradient(17, 9)];
     let source = samples::animated_webp(&frames);

@@ -1,7 +1,7 @@
 //! The WebP walker (RFC 9649): RIFF chunks, some of them inside frames.
 
 use super::reader::{Reader, length};
-use super::{Animation, Size, StripError, Walked, exif};
+use super::{Animation, Size, StripError, Walked, exif, icc};
 
 // Flags of VP8X (§2.7.1). EXIF's is set only for the block that is written here; XMP's never.
 const ICC: u8 = 0x20;
@@ -58,7 +58,7 @@ fn extended(header: &Chunk<'_>, mut rest: Reader<'_>) -> Result<Walked, StripErr
     while !rest.is_empty() {
         let chunk = chunk(&mut rest)?;
         match &chunk.name {
-            b"ICCP" if kept_flags & ICC == 0 => {
+            b"ICCP" if kept_flags & ICC == 0 && icc::is_profile(chunk.data) => {
                 kept_flags |= ICC;
                 append(&mut body, chunk.name, chunk.data);
             }

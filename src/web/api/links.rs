@@ -148,7 +148,8 @@ fn mint(
 ) -> LinkView {
     let image = permit.image();
     let settings = &cx.app.config.links;
-    let exp_secs = link::windowed_exp(image, clock::secs(cx.now_micros), lifetime_secs, settings.window_secs);
+    let exp_secs =
+        link::windowed_exp(image, clock::secs_up(cx.now_micros), lifetime_secs, settings.window_secs);
     let options = rendition.canonical();
     let signed = link::sign(&cx.app.links.ring(), &format!("/i/{image}/{options}"), exp_secs, epoch);
     LinkView::Link {

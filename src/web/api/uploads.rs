@@ -33,8 +33,7 @@ struct NewUpload {
     size: Whole<u64>,
     filename: Option<String>,
     sha256: Option<String>,
-    #[serde(default)]
-    method: Presigned,
+    method: Option<Presigned>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -73,12 +72,13 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
     if size > settings.max_bytes {
         return Err(Error::too_large("The image", settings.max_bytes));
     }
+    let method = new.method.unwrap_or_default();
     let sha256 = new.sha256.as_deref().map(sha256_of_hex).transpose()?;
     let key = BlobKey::random();
     let upload = UploadRow {
         image: ImageId::new(),
         owner,
-        method: match new.method {
+        method: match method {
             Presigned::Post => Method::Post,
             Presigned::Put => Method::Put,
         },
@@ -96,7 +96,7 @@ pub(in crate::web) async fn create(cx: &Context<'_>, sent: Sent<'_>) -> Answer {
     let object = Object::incoming(&key, format.content_type());
     let expires_in = Duration::from_secs(settings.grant_secs);
     let store = &cx.app.store;
-    let (url, fields, headers, expires_micros) = match new.method {
+    let (url, fields, headers, expires_micros) = match method {
         Presigned::Post => {
             let grant = store.presign_post(&object, size, expires_in, cx.now_micros).await?;
             (grant.url, Some(grant.fields), None, grant.expires_micros)

@@ -2,7 +2,7 @@
 
 use image::metadata::Orientation;
 
-use super::super::{Size, StripError, reader::Reader};
+use super::super::{Size, StripError, icc, reader::Reader};
 use super::boxes::{self, Avif, Item, MALFORMED, version};
 
 /// What makes the picture.
@@ -78,7 +78,9 @@ impl Avif {
                         let [_, primaries, _, transfer, _, matrix, range] = input.array()?;
                         picture.code_points = Some(([primaries, transfer, matrix], range & 0x80 != 0));
                     }
-                    b"prof" | b"rICC" => picture.icc = Some(input.rest().to_vec()),
+                    b"prof" | b"rICC" if icc::is_profile(input.rest()) => {
+                        picture.icc = Some(input.rest().to_vec());
+                    }
                     _ => {}
                 },
                 b"clap" => return Err(StripError::Unsupported("it says which part of it to show")),
