@@ -53,9 +53,10 @@ pub(super) fn walk(source: &[u8]) -> Result<Walked, StripError> {
             _ => {}
         }
         if &chunk.name == b"iCCP" {
-            // What a profile is called is nobody's business either (§11.3.2.3).
-            let name_len = chunk.data.iter().position(|byte| *byte == 0).ok_or(StripError::Truncated)?;
-            append(&mut body, chunk.name, &[PROFILE_NAME, &chunk.data[name_len..]].concat());
+            // What a profile is called is nobody's business either (§11.3.2.3). Without an end of that there is none.
+            if let Some(end) = chunk.data.iter().position(|byte| *byte == 0) {
+                append(&mut body, chunk.name, &[PROFILE_NAME, &chunk.data[end..]].concat());
+            }
         } else if KEPT.contains(&&chunk.name) {
             body.extend(chunk.whole);
         }
