@@ -1,6 +1,6 @@
 //! Guides for operators and for apps: documentation alone. They are read as plain files, too
 //! (`src/guide/*.md`), and what can be pasted of them is run by the tests (`tests/it/guides.rs`,
-//! `tests/it/backup.rs`).
+//! `tests/it/backup.rs`, and `tests/it/import.rs` for the move from public URLs).
 //!
 //! A guide's links are to files, by definitions at its end. In this documentation they are links to items, which are
 //! checked: of two definitions the first counts (`CommonMark`, section 4.7), and `links.txt` comes before each.

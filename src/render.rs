@@ -34,7 +34,7 @@ mod inspect;
 pub mod master;
 mod options;
 mod placeholder;
-mod plane;
+mod resizable;
 mod resize;
 mod shrink;
 mod strip;

@@ -3,7 +3,6 @@
 //! One area a file. What is tried is real, and leaves nothing: what is written lies under `incoming/`, where no
 //! picture is served from, under names that nobody can guess, and is removed in the end, whatever came before.
 
-mod bench;
 mod bucket;
 mod cors;
 mod database;
@@ -12,6 +11,7 @@ mod finding;
 mod server;
 mod tools;
 mod uploads;
+mod workbench;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -21,9 +21,9 @@ use futures_util::{
 };
 
 use self::{
-    bench::Bench,
     finding::{Finding, Report, Text},
     tools::{Asker, Litter, PATIENCE, within},
+    workbench::Workbench,
 };
 use super::{Failure, place, run as serving, say, serve};
 use crate::{
@@ -193,7 +193,7 @@ impl Doctor<'_> {
                 return vec![Finding::fail("bucket.reached", what, serve::bucket_mend(&error))];
             }
         };
-        bucket::check(Bench {
+        bucket::check(Workbench {
             config: &self.config,
             settings: &self.settings,
             store: &self.store,

@@ -38,7 +38,7 @@ pub(super) enum Place {
 
 /// What the walk came upon.
 #[derive(Clone, Debug)]
-pub enum Found {
+pub(super) enum Found {
     /// A file, to be brought in.
     File(File),
     /// Something that cannot be, and why.

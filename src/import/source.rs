@@ -30,7 +30,7 @@ impl Source {
     }
 
     /// Walks it, in an order that is the same as long as it is. The walk ends when nobody takes what it finds.
-    pub fn walk(&self) -> Receiver<Result<Found, SourceError>> {
+    pub(super) fn walk(&self) -> Receiver<Result<Found, SourceError>> {
         let (found, finding) = mpsc::channel(FOUND_AHEAD);
         match self.clone() {
             Self::Folder(folder) => drop(tokio::task::spawn_blocking(move || folder.walk(&found))),

@@ -10,7 +10,7 @@ use image::{ImageBuffer, RgbaImage};
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
-use super::plane::{Plane, Resizable, failed};
+use super::resizable::{Interleaved, Resizable, failed};
 use super::{RenderError, Size, shrink};
 
 /// How often larger the resizer's own order of passes may be than the other order.
@@ -104,12 +104,12 @@ pub(super) fn unpremultiply(image: &mut RgbaImage) -> Result<(), RenderError> {
 }
 
 fn resample<P: Resizable>(
-    source: &Plane<P>,
+    source: &Interleaved<P>,
     part: CropBox,
     crop: CropBox,
     size: Size,
     how: ResizeAlg,
-) -> Result<Plane<P>, RenderError> {
+) -> Result<Interleaved<P>, RenderError> {
     if !across_first(crop, size) {
         return pass(source, part, crop, size, how);
     }
@@ -139,12 +139,12 @@ fn between(crop: CropBox, size: Size) -> (f64, f64) {
 
 /// The part `crop` of what there is to see of a picture, its `part`, in one go.
 fn pass<P: Resizable>(
-    source: &Plane<P>,
+    source: &Interleaved<P>,
     part: CropBox,
     crop: CropBox,
     size: Size,
     how: ResizeAlg,
-) -> Result<Plane<P>, RenderError> {
+) -> Result<Interleaved<P>, RenderError> {
     // Rounding in the last binary digit must not push the box over an edge.
     let (left, top) = (crop.left.max(0.0), crop.top.max(0.0));
     let (width, height) = (crop.width.min(part.width - left), crop.height.min(part.height - top));

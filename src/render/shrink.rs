@@ -19,7 +19,7 @@ use image::ImageBuffer;
 
 use super::decode::Pixels;
 use super::geometry::{CropBox, everything};
-use super::plane::{Plane, Resizable, failed};
+use super::resizable::{Interleaved, Resizable, failed};
 use super::{RenderError, Size};
 
 /// Rows that are filtered at once: enough that few are filtered twice, few enough for caches.
@@ -74,11 +74,11 @@ pub(super) fn held(part: CropBox, crop: CropBox, size: Size, channels: u64) -> u
 }
 
 fn shrunk<P: Resizable>(
-    source: &Plane<P>,
+    source: &Interleaved<P>,
     part: CropBox,
     crop: CropBox,
     size: Size,
-) -> Result<Plane<P>, RenderError> {
+) -> Result<Interleaved<P>, RenderError> {
     let lit = |rows| light(source, part, rows);
     let mut stored = Vec::with_capacity(bytes::<P::Stored>(size));
     let mut store = |band: Image<'_>| {
@@ -142,10 +142,10 @@ fn filter<L: PixelTrait>(
         let mut made = Image::new(size.width, rows, L::pixel_type());
         let above = from - f64::from(first);
         let high = (to - from).min(f64::from(last - first) - above);
-        let (Some(from), Some(mut into)) = (seen.typed_image::<L>(), made.typed_image_mut()) else {
+        let (Some(band), Some(mut into)) = (seen.typed_image::<L>(), made.typed_image_mut()) else {
             return Err(RenderError::Resize("a band is of another type".to_owned()));
         };
-        resizer.resize_typed(&from, &mut into, &how.crop(left, above, width, high)).map_err(failed)?;
+        resizer.resize_typed(&band, &mut into, &how.crop(left, above, width, high)).map_err(failed)?;
         take(made)?;
         row += rows;
     }
@@ -154,7 +154,7 @@ fn filter<L: PixelTrait>(
 
 /// The light of some rows of a part.
 fn light<P: Resizable>(
-    source: &Plane<P>,
+    source: &Interleaved<P>,
     part: CropBox,
     rows: Range<u32>,
 ) -> Result<Image<'static>, RenderError> {

@@ -15,7 +15,8 @@ pub fn page(path: &str) -> &'static str {
 /// A fenced block of code.
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
-    /// What its fence says: `sh` is run, others (`sh,aws`) are not.
+    /// What its fence says: `sh` is run wherever it stands, others where a test asks for them (`sh,import`) or never
+    /// (`sh,aws`).
     pub info: &'static str,
     pub text: &'static str,
 }

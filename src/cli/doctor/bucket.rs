@@ -6,11 +6,11 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 
 use super::{
-    bench::{BODY, Bench},
     cors,
     finding::Finding,
     tools::within,
     uploads,
+    workbench::{BODY, Workbench},
 };
 use crate::{cli::serve, store::StoreError};
 
@@ -25,7 +25,7 @@ const UNLISTED: &str = "bucket.unlisted";
 const VERSIONS: &str = "bucket.versions";
 const NOT_REACHED: &str = "the bucket does not let pinhole in";
 
-pub(super) async fn check(bench: Bench<'_>) -> Vec<Finding> {
+pub(super) async fn check(bench: Workbench<'_>) -> Vec<Finding> {
     let reached = reached(&bench).await;
     let has_been = reached.has_passed();
     let mut checks: Vec<LocalBoxFuture<'_, Vec<Finding>>> = vec![
@@ -50,7 +50,7 @@ pub(super) async fn check(bench: Bench<'_>) -> Vec<Finding> {
     found
 }
 
-async fn reached(bench: &Bench<'_>) -> Finding {
+async fn reached(bench: &Workbench<'_>) -> Finding {
     let name = serve::bucket_name(bench.settings);
     match bench.store.ping().await {
         Ok(()) => Finding::pass(REACHED, name),
@@ -59,7 +59,7 @@ async fn reached(bench: &Bench<'_>) -> Finding {
 }
 
 /// All that pinhole itself does with an object.
-async fn object(bench: &Bench<'_>) -> Vec<Finding> {
+async fn object(bench: &Workbench<'_>) -> Vec<Finding> {
     let object = bench.litter.object();
     let at = |what: &str, error: StoreError| {
         let mend = match error {
@@ -127,7 +127,7 @@ impl Openness {
 
 /// What nobody who has signed nothing may do, at either endpoint.
 async fn refused_to_anybody(
-    bench: &Bench<'_>,
+    bench: &Workbench<'_>,
     check: &'static str,
     what: &str,
     tries: &[(Method, String)],
@@ -164,7 +164,7 @@ async fn refused_to_anybody(
 }
 
 /// An object that is there, asked for by nobody.
-async fn private(bench: &Bench<'_>) -> Vec<Finding> {
+async fn private(bench: &Workbench<'_>) -> Vec<Finding> {
     let object = bench.litter.object();
     if let Err(error) = bench.store.put(&object, Bytes::from_static(BODY)).await {
         return vec![Finding::skipped(PRIVATE, format_args!("there is no object to ask for: {error}"))];
@@ -175,13 +175,13 @@ async fn private(bench: &Bench<'_>) -> Vec<Finding> {
     vec![refused_to_anybody(bench, PRIVATE, what, &tries).await]
 }
 
-async fn unlisted(bench: &Bench<'_>) -> Vec<Finding> {
+async fn unlisted(bench: &Workbench<'_>) -> Vec<Finding> {
     let list = |url: &String| (Method::GET, format!("{url}?list-type=2&max-keys=1"));
     let tries: Vec<_> = bench.endpoints().iter().map(list).collect();
     vec![refused_to_anybody(bench, UNLISTED, "nobody lists objects without a signature", &tries).await]
 }
 
-async fn versions(bench: &Bench<'_>) -> Vec<Finding> {
+async fn versions(bench: &Workbench<'_>) -> Vec<Finding> {
     vec![match bench.store.keeps_versions().await {
         Ok(false) => Finding::pass(VERSIONS, "no versions are kept of what is deleted"),
         Ok(true) => Finding::failure(VERSIONS, &serve::VERSIONS.replacen(": ", "; ", 1)),

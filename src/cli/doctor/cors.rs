@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, Method, Response, header};
 
-use super::{bench::Bench, finding::Finding};
+use super::{finding::Finding, workbench::Workbench};
 use crate::{
     cli::serve,
     fetch::FetchError,
@@ -22,13 +22,13 @@ pub(super) const OWN: &str = "bucket.cors";
 /// Of all others.
 const FOREIGN: &str = "bucket.cors.foreign";
 
-pub(super) async fn check(bench: &Bench<'_>) -> Vec<Finding> {
+pub(super) async fn check(bench: &Workbench<'_>) -> Vec<Finding> {
     vec![own(bench).await, foreign(bench).await]
 }
 
 /// A page asks so before it PUTs; and before it POSTs, once it shows how far that is.
 async fn preflight(
-    bench: &Bench<'_>,
+    bench: &Workbench<'_>,
     origin: &str,
     method: &str,
     headers: &str,
@@ -64,7 +64,7 @@ fn allows(answer: &Response<Bytes>, origin: &str) -> bool {
 }
 
 /// Why a page of this origin may not send so; `None` if it may.
-async fn refusal(bench: &Bench<'_>, origin: &str, method: &str, headers: &[String]) -> Option<String> {
+async fn refusal(bench: &Workbench<'_>, origin: &str, method: &str, headers: &[String]) -> Option<String> {
     let answer = match preflight(bench, origin, method, &headers.join(",")).await {
         Ok(answer) => answer,
         Err(error) => return Some(error.to_string()),
@@ -81,7 +81,7 @@ async fn refusal(bench: &Bench<'_>, origin: &str, method: &str, headers: &[Strin
     Some(format!("a preflight of {origin} for {method} does not allow the header {missing}"))
 }
 
-async fn own(bench: &Bench<'_>) -> Finding {
+async fn own(bench: &Workbench<'_>) -> Finding {
     let origins = &bench.config.bucket.cors_origins;
     if origins.is_empty() {
         return Finding::skipped(
@@ -114,7 +114,7 @@ async fn own(bench: &Bench<'_>) -> Finding {
     )
 }
 
-async fn foreign(bench: &Bench<'_>) -> Finding {
+async fn foreign(bench: &Workbench<'_>) -> Finding {
     // A name that nobody can have (RFC 6761, section 6.4).
     let origin = format!("https://{}.invalid", BlobKey::random());
     match preflight(bench, &origin, "PUT", "content-type").await {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Method, Response};
 
 use super::{
-    bench::{BODY, Bench},
     finding::Finding,
+    workbench::{BODY, Workbench},
 };
 use crate::{
     cli::serve,
@@ -41,7 +41,7 @@ struct Wrong<'a> {
     before: Option<&'static [u8]>,
 }
 
-impl Bench<'_> {
+impl Workbench<'_> {
     /// A refusal tells something only where the same was taken when it was right.
     async fn refuses(&self, wrong: Wrong<'_>, was_right_taken: bool) -> Finding {
         let Wrong { check, what, answer, object, before } = wrong;
@@ -154,7 +154,7 @@ fn no_grant(check: &'static str, error: &StoreError) -> Vec<Finding> {
 }
 
 /// Forms: a policy with the exact key, type and length.
-pub(super) async fn posts(bench: &Bench<'_>) -> Vec<Finding> {
+pub(super) async fn posts(bench: &Workbench<'_>) -> Vec<Finding> {
     const NONE: (&str, &str) = ("", "");
     let [right, strict, elsewhere] = [(); 3].map(|()| bench.litter.object());
     let (grant, wrongly) = tokio::join!(
@@ -190,7 +190,7 @@ pub(super) async fn posts(bench: &Bench<'_>) -> Vec<Finding> {
 }
 
 /// A PUT whose length and type are signed; and what somebody can do with one that was used.
-pub(super) async fn puts(bench: &Bench<'_>) -> Vec<Finding> {
+pub(super) async fn puts(bench: &Workbench<'_>) -> Vec<Finding> {
     let [right, strict, others] = [(); 3].map(|()| bench.litter.object());
     let (grant, wrongly, planted) = tokio::join!(
         bench.store.presign_put(&right, size(), None, GRANT, clock::now_micros()),
@@ -223,7 +223,7 @@ pub(super) async fn puts(bench: &Bench<'_>) -> Vec<Finding> {
 /// A grant may be used again until it expires: where its own object was, which is read once and published under
 /// another key, and nowhere else.
 async fn replay(
-    bench: &Bench<'_>,
+    bench: &Workbench<'_>,
     grant: &PutGrant,
     objects: [&Object; 2],
     was_right_taken: bool,

@@ -11,7 +11,7 @@ pub(super) const BODY: &[u8] = b"pinhole doctor: may be removed";
 
 /// What every check of the bucket needs.
 #[derive(Clone, Copy)]
-pub(super) struct Bench<'a> {
+pub(super) struct Workbench<'a> {
     pub(super) config: &'a Config,
     pub(super) settings: &'a Settings,
     pub(super) store: &'a Store,
@@ -21,7 +21,7 @@ pub(super) struct Bench<'a> {
     pub(super) urls: &'a [String; 2],
 }
 
-impl Bench<'_> {
+impl Workbench<'_> {
     /// Whether exactly these bytes lie there.
     pub(super) async fn holds(&self, object: &Object, bytes: &[u8]) -> Result<bool, StoreError> {
         match self.store.get(object, bytes.len() as u64).await {

@@ -6,8 +6,8 @@ use image::{ImageBuffer, Pixel, Rgb, Rgba};
 
 use super::RenderError;
 
-/// Pixels of one kind.
-pub(super) type Plane<P> = ImageBuffer<P, Vec<u8>>;
+/// Pixels of one kind, each with its samples side by side.
+pub(super) type Interleaved<P> = ImageBuffer<P, Vec<u8>>;
 
 /// A pixel, and what the resizer calls it. By type, since the resizer is generic: asked for a picture whose type is
 /// told while it runs, it is compiled for all thirteen that there are, in each place that asks.
