@@ -181,7 +181,7 @@ pub fn honour(facts: &Facts, link: &link::Verified, now_micros: i64) -> Result<P
         return Err(Denial::StaleLink);
     }
     // It may have been waited for since the link was looked at.
-    let left_secs = link.left_secs_at(clock::secs(now_micros)).ok_or(Denial::StaleLink)?;
+    let left_secs = link.left_secs_at(now_micros).ok_or(Denial::StaleLink)?;
     // No copy outlives the picture.
     let left_secs = match facts.deadline_micros {
         Some(deadline) => left_secs.min(clock::secs(deadline - now_micros)),

@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::Mac as _;
 use thiserror::Error;
 
-use crate::id::ImageId;
+use crate::{clock, id::ImageId};
 
 /// The length of an HMAC-SHA256 in unpadded base64.
 const SIG_CHARS: usize = 43;
@@ -41,9 +41,11 @@ impl Verified {
         self.left_secs
     }
 
-    /// The same at a later time, in seconds since the Unix epoch; `None` once it has expired.
-    pub fn left_secs_at(&self, now_secs: u64) -> Option<u64> {
-        self.exp_secs.checked_sub(now_secs).filter(|left| *left > 0)
+    /// Whole seconds that are left at a later time, in microseconds since the Unix epoch: 0 in the last one; `None` once
+    /// it has expired.
+    pub fn left_secs_at(&self, now_micros: i64) -> Option<u64> {
+        let left_micros = clock::after(0, self.exp_secs).saturating_sub(now_micros);
+        (left_micros > 0).then(|| clock::secs(left_micros))
     }
 }
 

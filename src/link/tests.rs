@@ -98,6 +98,17 @@ proptest! {
     }
 
     #[test]
+    fn what_is_left_ends_no_later_than_the_link(left in 1_u64..1_000_000, passed in 0_u64..1_100_000_000_000) {
+        let url = sign(&ring(), "/i/x/original", NOW + left, 1);
+        let verified = judge(&ring(), &url, NOW).unwrap();
+        let (now, end) = (clock::after(0, NOW) + i64::try_from(passed).unwrap(), clock::after(0, NOW + left));
+        match verified.left_secs_at(now) {
+            Some(left) => prop_assert!(clock::after(now, left) <= end && clock::after(now, left + 1) > end),
+            None => prop_assert!(now >= end),
+        }
+    }
+
+    #[test]
     fn one_changed_byte_is_refused(
         left in 1_u64..1_000_000,
         epoch in 0_i64..1000,
