@@ -130,11 +130,10 @@ export class Browser {
     return post(`${this.#base}/goog/cdp/execute`, { cmd, params });
   }
 
-  /** Bytes a second that may go up; 0 for as many as will. */
-  async slowUploads(bytesPerSecond) {
+  /** A slower network: bytes a second that may go up, 0 for as many as will; and milliseconds until an answer. */
+  async slow({ uploads = 0, latency = 0 }) {
     await this.cdp('Network.enable', {});
-    const uploadThroughput = bytesPerSecond || -1;
-    const conditions = { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput };
+    const conditions = { offline: false, latency, downloadThroughput: -1, uploadThroughput: uploads || -1 };
     await this.cdp('Network.emulateNetworkConditions', conditions);
   }
 

@@ -131,7 +131,7 @@ const flows = {
       await browser.click('#log-clear');
       await browser.type('#file', noise);
       await choose('way', way);
-      await browser.slowUploads(4_000_000);
+      await browser.slow({ uploads: 4_000_000 });
       await browser.run(() => {
         window.progress = [];
         const watch = new MutationObserver(() => {
@@ -142,7 +142,7 @@ const flows = {
       });
       await submit();
       await posted(at + 1);
-      await browser.slowUploads(0);
+      await browser.slow({ uploads: 0 });
       const seen = await browser.run(() => window.progress);
       assert.ok(seen.filter((part) => part > 0 && part < 1).length >= 2, `${way}: the bar moves: ${seen}`);
       const rows = await log();
@@ -177,7 +177,7 @@ const flows = {
     for (const [at, way] of ['one', 'put'].entries()) {
       await browser.type('#file', noise);
       await choose('way', way);
-      await browser.slowUploads(300_000);
+      await browser.slow({ uploads: 300_000 });
       await submit();
       await browser.until(() => document.querySelector('#upload-lines progress').value > 0);
       await browser.click(`${NEWEST} [aria-label^="Cancel"]`);
@@ -185,7 +185,7 @@ const flows = {
       assert.equal(await browser.textOf(`${NEWEST} .state`), 'Cancelled. Nothing of it is kept.');
       assert.equal(await cards(), at, 'no post of it');
       assert.equal(await browser.run(() => document.querySelectorAll('.slot').length), 0);
-      await browser.slowUploads(0);
+      await browser.slow({ uploads: 0 });
       await browser.click(`${NEWEST} [aria-label^="Retry"]`);
       await posted(at + 1);
       assert.match(await browser.textOf(`${NEWEST} .state`), /^Posted\./);
@@ -298,6 +298,15 @@ const flows = {
     assert.match(await browser.textOf('#inspect-headers'), /etag: "/);
     await browser.click('#inspect-again');
     await factIs('from', '^pinhole’s memory$');
+
+    // What is asked by the options of now is not asked by those of later on: that would be done twice.
+    await browser.slow({ latency: 200 });
+    await browser.set('#option-width', '45');
+    await browser.until(() => document.getElementById('inspect-answer').hasAttribute('aria-busy'));
+    await browser.set('#option-rotate', '180');
+    await factIs('pixels', '^45 × 34$');
+    assert.match(await fact('from'), /^a render, made for this request, in \d/);
+    await browser.slow({});
 
     await browser.click('#examples button:last-child');
     isSentence(await said('400 Bad Request'));

@@ -61,6 +61,9 @@ export class Inspector extends EventTarget {
     }
     const { signal } = (this.#stop = new AbortController());
     $('inspect-answer').setAttribute('aria-busy', 'true');
+    // By the options of now: they may be others once the first answer is there.
+    const asked = { as: BY_COOKIE, path: this.#path(), headers: { Accept: ACCEPT }, signal };
+    const alt = `The picture, by ${optionString()}`;
     try {
       // What it is, is asked by the same viewer: it may have gone for him meanwhile.
       this.#known = await askJson({ as: session.user, path: `/v1/images/${this.image}`, signal, kind: 'view' });
@@ -68,9 +71,8 @@ export class Inspector extends EventTarget {
       this.#known = null;
     }
     try {
-      const asked = { as: BY_COOKIE, path: this.#path(), headers: { Accept: ACCEPT }, signal };
       const answer = await ask(asked);
-      const picture = await imageOf(answer.blob, { alt: `The picture, by ${optionString()}` });
+      const picture = await imageOf(answer.blob, { alt });
       signal.throwIfAborted();
       this.#show(answer, picture);
     } catch (error) {
@@ -84,8 +86,10 @@ export class Inspector extends EventTarget {
     }
   }
 
+  /** Asks once the options rest. What they were is not waited for any more. */
   #soon() {
     this.#sayUrl();
+    this.#stop.abort();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.refresh(), REST_MS);
   }
