@@ -30,12 +30,13 @@ pub mod variants;
 use std::{mem, path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
-    PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    ConnectOptions as _, Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
     pool::{PoolConnection, PoolOptions},
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::metrics::Calls;
 
@@ -76,6 +77,9 @@ pub enum DbError {
     /// A row holds what this version does not know.
     #[error("the ledger holds an unknown {0}: {1:?}")]
     Unknown(&'static str, String),
+    /// What an app's own rules have for a version, of the image that is named.
+    #[error("rules.facts: the `version` of {0} must be a whole number from 0 to 4294967295")]
+    Version(String),
     /// There was no answer in time.
     #[error("the database took too long")]
     TookTooLong,
@@ -210,11 +214,16 @@ impl Db {
             ("statement_timeout", POSTGRES_STATEMENT_MILLIS),
             ("idle_in_transaction_session_timeout", POSTGRES_IDLE_MILLIS),
         ]);
-        let pool = PoolOptions::new()
-            .max_connections(POSTGRES_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
-            .await?;
+        let pool = PoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = match pool.clone().connect_with(options.clone()).await {
+            // It has tried again and again, and forgot why that failed.
+            Err(sqlx::Error::PoolTimedOut) => {
+                let once = timeout(ACQUIRE_TIMEOUT, options.connect()).await;
+                once.map_err(|_| DbError::TookTooLong)??.close().await?;
+                pool.connect_with(options).await?
+            }
+            pool => pool?,
+        };
         Ok(Self::new(Pools::Postgres(pool)))
     }
 

@@ -131,10 +131,13 @@ struct Whose {
     owners: Option<PathBuf>,
 }
 
+/// A thousand years, which every format of times has room for.
+const MAX_KEEP_SECS: u64 = 1000 * 366 * 86_400;
+
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let owners = owners(&args.whose)?;
-    if args.keep.as_secs() == 0 {
-        return Err(Failure::usage("--keep: must be a second or more, such as 30d"));
+    if !(1..=MAX_KEEP_SECS).contains(&args.keep.as_secs()) {
+        return Err(Failure::usage("--keep: must be a second to 1000y, such as 30d"));
     }
     args.pair.with(args.dry_run, async |pair| {
         let (stop, at_once) = stopping()?;

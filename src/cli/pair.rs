@@ -101,6 +101,9 @@ impl Where {
                     None => serve::pending(place, &schema.pending),
                 }));
             }
+            if let Some(settings) = &bucket {
+                serve::require_own_bucket(&db, place, settings, &store).await?;
+            }
             let db = db.clone().judged_by(&config.rules).await.map_err(|error| super::bad_rules(&error))?;
             let db = db.telling(config.edge.names());
             act(&Pair { config, db, store, bucket }).await

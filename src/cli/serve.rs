@@ -170,15 +170,10 @@ fn own_url(config: &Config, main: &tokio::net::TcpListener) -> Result<String, Fa
 /// Opens the database at the schema that this program needs. A new SQLite file has one server and nothing
 /// to lose, so it is set up at once; anywhere else a migration is the operator's to time, since other
 /// nodes may be serving from the same database.
-///
-/// A new ledger has no business on a bucket that has been served from: the old one is elsewhere, and this
-/// one would take all that it knows for orphans.
 async fn open(place: &Place, settings: &Settings, store: &Store) -> Result<Db, Failure> {
     let db = super::open(place).await?;
     let schema = db.schema().await.map_err(Failure::failed)?;
-    if schema.applied == 0 && store.is_in_use().await.map_err(|error| bucket_failure(settings, &error))? {
-        return Err(Failure::failed(not_its_bucket(place, settings)));
-    }
+    require_own_bucket(&db, place, settings, store).await?;
     match place {
         _ if schema.pending.is_empty() => {}
         Place::Sqlite(_) if schema.applied == 0 => {
@@ -187,6 +182,21 @@ async fn open(place: &Place, settings: &Settings, store: &Store) -> Result<Db, F
         _ => return Err(Failure::failed(pending(place, &schema.pending))),
     }
     Ok(db)
+}
+
+/// A new ledger has no business on a bucket that has been served from: the old one is elsewhere, and this
+/// one would take all that it knows for orphans.
+pub(super) async fn require_own_bucket(
+    db: &Db,
+    place: &Place,
+    settings: &Settings,
+    store: &Store,
+) -> Result<(), Failure> {
+    let is_new = db.is_unused().await.map_err(Failure::failed)?;
+    if is_new && store.is_in_use().await.map_err(|error| bucket_failure(settings, &error))? {
+        return Err(Failure::failed(not_its_bucket(place, settings)));
+    }
+    Ok(())
 }
 
 /// What to say of a database that is not up to date.

@@ -18,7 +18,8 @@ struct FactsRow {
     image: String,
     owner: String,
     state: String,
-    epoch: i64,
+    /// None of an app's version that is none.
+    epoch: Option<i64>,
     held: bool,
     owner_erased: bool,
     audience: i64,
@@ -112,7 +113,7 @@ fn read_facts(row: FactsRow) -> Result<(Facts, bool), DbError> {
         image: parsed("image id", &row.image, ImageId::parse)?,
         owner: parsed("user id", &row.owner, UserId::parse)?,
         state: parsed("image state", &row.state, State::parse)?,
-        epoch: row.epoch,
+        epoch: row.epoch.ok_or_else(|| DbError::Version(row.image.clone()))?,
         held: row.held,
         owner_erased: row.owner_erased,
         audience: Audience::from_rank(row.audience),

@@ -52,6 +52,16 @@ impl Db {
         Ok(Schema { applied: applied.len(), pending: pending.map(name).collect() })
     }
 
+    /// Whether nothing was ever kept here: there is no table yet, no user, and nothing on its way. Who was erased leaves
+    /// his name.
+    pub async fn is_unused(&self) -> Result<bool, DbError> {
+        if self.applied().await?.is_empty() {
+            return Ok(true);
+        }
+        let none = "SELECT NOT EXISTS (SELECT 1 FROM users) AND NOT EXISTS (SELECT 1 FROM blobs)";
+        Ok(one!(&mut self.read().await?, (bool,), none)?.0)
+    }
+
     /// Applies what is pending; the names of that. Several processes may try at once: one is first.
     pub async fn migrate(&self) -> Result<Vec<String>, DbError> {
         let Schema { pending, .. } = self.schema().await?;

@@ -1,8 +1,8 @@
 //! Who decides: pinhole's own posts and followers, or SQL of the operator's over tables of the app's own.
 //!
 //! The app's statement, or view, has a row for each image in use: `image_id` (text), `audience` (`public`,
-//! `restricted` or `owner`), `in_use` (boolean) and `version` (a number below 2³² that steps when somebody
-//! loses his right, and never goes back). Another one has a row for each viewer of a restricted image:
+//! `restricted` or `owner`), `in_use` (boolean; NULL is not in use) and `version` (a whole number from 0 to 2³² - 1
+//! that steps when somebody loses his right, and never goes back; any other fails every question about the image). Another one has a row for each viewer of a restricted image:
 //! `image_id` and `viewer_id`. Where an image has several rows, the widest audience in use and the highest
 //! version count.
 //!
@@ -77,10 +77,20 @@ impl Rules {
         let facts = from(settings.facts.as_deref()?);
         let of_image =
             |what: &str, image: &str| format!("(SELECT {what} FROM {facts} r WHERE r.image_id = {image})");
-        let version = of_image("MAX(CAST(r.version AS BIGINT))", "i.id");
+        // SQLite would take the number that a text begins with.
+        let whole = if is_sqlite { "typeof(r.version) = 'integer' AND" } else { "" };
+        let version = of_image(
+            &format!(
+                "CASE WHEN MAX(CASE WHEN r.version IS NULL OR ({whole} r.version >= 0 AND r.version < {VERSIONS})
+                                    THEN 0 ELSE 1 END) = 1
+                      THEN NULL ELSE COALESCE(MAX(CAST(r.version AS BIGINT)), 0) END"
+            ),
+            "i.id",
+        );
+        // What is NULL is not true, whatever stands beside it.
         let widest = of_image(
-            "MAX(CASE WHEN NOT r.in_use THEN 0 WHEN r.audience = 'public' THEN 2
-                      WHEN r.audience = 'restricted' THEN 1 ELSE 0 END)",
+            "MAX(CASE WHEN r.in_use AND r.audience = 'public' THEN 2
+                      WHEN r.in_use AND r.audience = 'restricted' THEN 1 ELSE 0 END)",
             "i.id",
         );
         let is_used =
@@ -98,7 +108,7 @@ impl Rules {
             }
         };
         // Side by side, so that no other pair is ever the same number.
-        let epoch = format!("i.epoch * {VERSIONS} + COALESCE({version}, 0)");
+        let epoch = format!("i.epoch * {VERSIONS} + {version}");
         let audience = format!("CAST(COALESCE({widest}, 0) AS BIGINT)");
         let deadline = format!("CASE WHEN {} THEN NULL ELSE i.deadline END", is_used("i.id"));
         let [one, many] =

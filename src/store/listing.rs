@@ -1,5 +1,8 @@
 //! Walking the bucket, a page at a time.
 
+use aws_sdk_s3::types::EncodingType;
+use percent_encoding::percent_decode_str;
+
 use super::{Store, StoreError, length};
 
 /// The most that S3 lists at once.
@@ -44,11 +47,15 @@ impl Store {
             .prefix(prefix)
             .set_start_after((!after.is_empty()).then(|| after.to_owned()))
             .max_keys(limit.into())
+            // Keys may hold characters that XML has no way to write.
+            .encoding_type(EncodingType::Url)
             .send();
         let page = self.call("list", "", sent).await?;
+        let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
         let objects = page.contents().iter().map(|object| {
+            let key = object.key().ok_or_else(|| incomplete("key"))?;
             Ok(Listed {
-                key: object.key().ok_or_else(|| incomplete("key"))?.to_owned(),
+                key: if is_encoded { decoded(key)? } else { key.to_owned() },
                 bytes: length(object.size())?,
                 modified_secs: secs(object.last_modified())?,
                 etag: object.e_tag().unwrap_or_default().to_owned(),
@@ -58,6 +65,14 @@ impl Store {
         let last = objects.last().filter(|_| page.is_truncated() == Some(true));
         Ok(ListedPage { next: last.map(|object| object.key.clone()), objects })
     }
+}
+
+/// A key that was written as in a form (`+` for a space), as Amazon does, or as in a path.
+fn decoded(key: &str) -> Result<String, StoreError> {
+    let key = key.replace('+', " ");
+    let text = percent_decode_str(&key).decode_utf8();
+    text.map(Into::into)
+        .map_err(|_| StoreError::Unavailable(format!("the key {key} in a listing is not UTF-8")))
 }
 
 /// A time of the SDK in seconds since 1970.

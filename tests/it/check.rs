@@ -143,7 +143,28 @@ async fn a_new_ledger_is_refused_by_a_bucket_that_was_served_from() {
         let output = serve_command(data.path(), &bucket).output().unwrap();
         expect_failure(&output, 1, "already holds pinhole's objects; mend database.url");
     }
+    // Nor once it has its tables.
+    let mut migrate = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+    migrate.env_clear().arg("migrate").arg("--config").arg(data.path().join("pinhole.toml"));
+    assert!(migrate.status().unwrap().success());
+    let (output, report) = check(data.path(), &bucket, &[]);
+    expect_failure(&output, 1, "FAIL");
+    assert!(report.contains("already holds pinhole's objects"), "{report}");
+    for command in [&["serve"][..], &["import", ".", "--owner", "a"], &["sweep"], &["sweep", "--dry-run"]] {
+        let mut pinhole = Command::new(env!("CARGO_BIN_EXE_pinhole"));
+        pinhole.env_clear().args(command).arg("--config").arg(data.path().join("pinhole.toml"));
+        expect_failure(&pinhole.output().unwrap(), 1, "already holds pinhole's objects; mend database.url");
+    }
     TestApp::serve_on(lost, &bucket, &[]);
+}
+
+#[test]
+fn a_file_of_which_the_folder_is_missing_is_named() {
+    let (bucket, data) = (Bucket::of_dev(), tempfile::tempdir().unwrap());
+    let url = format!("sqlite:{}", data.path().join("missing/pinhole.db").display());
+    let (output, report) = check(data.path(), &bucket, &[("PINHOLE_DATABASE__URL", &url)]);
+    expect_failure(&output, 1, "FAIL");
+    assert!(failures(&report).len() == 1 && report.contains("its folder is not there"), "{report}");
 }
 
 #[tokio::test]

@@ -535,6 +535,9 @@ async fn another_bucket_comes_in_by_a_list_of_owners() {
     put("old/a.jpg", jpeg(64, 48, 1)).await;
     put("old/b c/ü.png", png(64, 48, 2)).await;
     put("old/nobodys.jpg", jpeg(64, 48, 3)).await;
+    // XML has no way to write the first, and URLs another for the rest. The bucket of dev refuses it.
+    let odd = if app.bucket().dev.is_some() { "a+b%41.jpg" } else { "\u{1}a+b%41.jpg" };
+    put(&format!("old/{odd}"), jpeg(64, 48, 7)).await;
     put("old/.hidden/x.jpg", jpeg(64, 48, 4)).await;
     put("old/folder/", Vec::new()).await;
     put("older/y.jpg", jpeg(64, 48, 5)).await;
@@ -543,25 +546,27 @@ async fn another_bucket_comes_in_by_a_list_of_owners() {
     let deep = "z/".repeat(100) + "deep.jpg";
     let text =
         format!("a.jpg\talice\n{}\n{deep}\tbob\n", json!({"path": "b c/ü.png", "owner": "bob", "album": 7}));
+    let text = format!("{text}{}\n", json!({"path": odd, "owner": "carol"}));
     fs::write(&list, text).unwrap();
     let file = app.data().join("report.jsonl");
     let source = format!("s3://{name}/old");
     let flags = ["--owners", list.to_str().unwrap(), "--report", file.to_str().unwrap()];
     let run = || from_bucket(&app, &source, &flags);
 
-    assert_eq!(counts(&summary(run(), 1)), BTreeMap::from([("imported", 3), ("refused", 1), ("passed", 2)]));
+    assert_eq!(counts(&summary(run(), 1)), BTreeMap::from([("imported", 4), ("refused", 1), ("passed", 2)]));
     assert!(report(&file)["nobodys.jpg"]["why"].as_str().unwrap().contains("does not name it"));
     assert_eq!(listed(&app, "alice").await, [sha256(&jpeg(64, 48, 1))]);
     let bobs: BTreeSet<_> = listed(&app, "bob").await.into_iter().collect();
     assert_eq!(bobs, BTreeSet::from([sha256(&png(64, 48, 2)), sha256(&jpeg(64, 48, 6))]));
+    assert_eq!(listed(&app, "carol").await, [sha256(&jpeg(64, 48, 7))]);
     assert_eq!(report(&file)["b c/ü.png"]["owner"], "bob");
 
     // The same ETag is the same file, whoever wrote it anew; another is another.
     put("old/b c/ü.png", png(64, 48, 2)).await;
     put("old/a.jpg", jpeg(64, 48, 9)).await;
     let again = summary(run(), 1);
-    assert_eq!((&again["known"], &again["imported"], &again["changed"]), (&json!(2), &json!(1), &json!(1)));
-    assert_eq!(counts(&summary(run(), 1))["known"], 3);
+    assert_eq!((&again["known"], &again["imported"], &again["changed"]), (&json!(3), &json!(1), &json!(1)));
+    assert_eq!(counts(&summary(run(), 1))["known"], 4);
     expect_swept(&app);
 }
 
@@ -737,6 +742,7 @@ fn what_cannot_be_meant_is_refused() {
         (&["photos", "--owner", "a b"], "must be 1 to 64 characters"),
         (&["photos", "--owner", "a", "--owner-from-folder"], "cannot be used with"),
         (&["photos", "--owner", "a", "--keep", "0s"], "--keep"),
+        (&["photos", "--owner", "a", "--keep", "8000y"], "--keep"),
         (&["photos", "--owner", "a", "--at-once", "0"], "--at-once"),
         (&["photos", "--owner", "a", "--dry-run", "--report", "x"], "cannot be used with"),
         (&["photos", "--owners", list], "line 1 is neither path<TAB>owner nor"),

@@ -106,6 +106,36 @@ async fn an_apps_own_tables_decide() {
 }
 
 #[tokio::test]
+async fn what_the_app_does_not_say_is_no() {
+    let app = TestApp::start();
+    app.alter(
+        "CREATE TABLE app_photos (image_id TEXT PRIMARY KEY, audience TEXT, hidden BOOLEAN, version BIGINT);
+         CREATE VIEW app_facts AS SELECT image_id, audience, NOT hidden AS in_use, version FROM app_photos",
+    )
+    .await;
+    let app = app.restart_with(&[RULES[0], ("PINHOLE_CACHE__FACTS_MILLIS", "0")]);
+    let image = app.upload("alice", jpeg(64, 48, 1)).await;
+    let path = format!("/i/{image}/w=32");
+    let shown = async || app.get(&path).send().await.status;
+    for (row, status) in [
+        ("'public', FALSE, 1", 200),
+        ("'public', NULL, 1", 404),
+        ("'public', TRUE, 1", 404),
+        ("NULL, FALSE, 1", 404),
+        ("'public', FALSE, NULL", 200),
+        ("'public', FALSE, 4294967295", 200),
+        ("'public', FALSE, 4294967296", 500),
+        ("'public', FALSE, -1", 500),
+    ] {
+        app_says(&app, format!("DELETE FROM app_photos; INSERT INTO app_photos VALUES ('{image}', {row})"))
+            .await;
+        assert_eq!(shown().await, status, "{row}");
+        let owner = app.get(&path).user("alice").await.send().await.status;
+        assert_eq!(owner, if status == 500 { 500 } else { 200 }, "{row}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_app_uses_is_not_reclaimed() {
     let app = TestApp::start();
     app.alter(SCHEMA).await;

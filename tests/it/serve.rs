@@ -361,6 +361,7 @@ fn a_check_says_what_it_finds_and_changes_nothing() {
     expect_failure(&output, 1, "FAIL");
     assert_eq!(report.lines().filter(|line| line.starts_with("FAIL ")).count(), 2, "{report}");
     assert!(report.contains("postgres://127.0.0.1:1/pinhole") && !report.contains("hunter2"), "{report}");
+    assert!(report.contains("refused"), "it says why: {report}");
 }
 
 /// Stops it while it is being sent a picture: it takes that, and nobody new.

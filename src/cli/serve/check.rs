@@ -135,7 +135,15 @@ async fn database(report: &mut Report, place: &Place, config: &Config) -> bool {
     if let Place::Sqlite(path) = place
         && !path.exists()
     {
-        report.ok("database", format_args!("{place} is not there yet; the first start makes it"));
+        // Of a name alone the folder is the one that is worked in.
+        if path.parent().is_none_or(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
+            report.ok("database", format_args!("{place} is not there yet; the first start makes it"));
+        } else {
+            report.fail(
+                "database",
+                format_args!("{place}: its folder is not there; make it, or mend database.url"),
+            );
+        }
         service_keys(report, has_key);
         return true;
     }
@@ -147,7 +155,7 @@ async fn database(report: &mut Report, place: &Place, config: &Config) -> bool {
         }
     };
     let schema = db.schema().await;
-    let is_new = matches!(schema, Ok(Schema { applied: 0, .. }));
+    let is_new = db.is_unused().await.unwrap_or(false);
     match schema {
         Ok(Schema { pending: names, applied }) if names.is_empty() => {
             report.ok("database", format_args!("{place}, migrations: {applied}, none pending"));

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::{
     S3Error, S3ErrorCode, S3Result,
     dto::{
@@ -115,12 +116,20 @@ pub(super) fn head(record: Record) -> S3Result<HeadObjectOutput> {
     })
 }
 
+/// What stays as it is in a key that is written as in a URL.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 pub(super) fn list(
     input: ListObjectsV2Input,
     limit: usize,
     records: Vec<Record>,
     next: Option<String>,
 ) -> S3Result<ListObjectsV2Output> {
+    // The one encoding that there is.
+    let encode = |text: String| match &input.encoding_type {
+        Some(_) => utf8_percent_encode(&text, KEPT).to_string(),
+        None => text,
+    };
     let contents = records
         .into_iter()
         .map(|record| {
@@ -128,18 +137,19 @@ pub(super) fn list(
                 last_modified: Some(modified(&record)),
                 size: Some(signed(record.size)?),
                 e_tag: Some(ETag::Strong(record.etag)),
-                key: Some(record.key),
+                key: Some(encode(record.key)),
                 ..Default::default()
             })
         })
         .collect::<S3Result<Vec<_>>>()?;
     Ok(ListObjectsV2Output {
         name: Some(input.bucket),
-        prefix: input.prefix,
+        prefix: input.prefix.map(encode),
         max_keys: i32::try_from(limit).ok(),
         key_count: i32::try_from(contents.len()).ok(),
         continuation_token: input.continuation_token,
-        start_after: input.start_after,
+        start_after: input.start_after.map(encode),
+        encoding_type: input.encoding_type.clone(),
         is_truncated: Some(next.is_some()),
         next_continuation_token: next,
         contents: Some(contents),

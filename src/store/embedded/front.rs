@@ -191,8 +191,8 @@ impl S3 for Front {
         req: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = req.input;
-        if input.delimiter.is_some() || input.encoding_type.is_some() {
-            return Err(s3_error!(NotImplemented, "this server lists without delimiter and encoding-type"));
+        if input.delimiter.is_some() {
+            return Err(s3_error!(NotImplemented, "this server lists without delimiter"));
         }
         let limit = request::limit(input.max_keys, MAX_KEYS)?;
         // A continuation token is where the last page ended, and wins.

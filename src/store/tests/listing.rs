@@ -35,6 +35,27 @@ async fn the_bucket_is_walked_page_by_page() {
 }
 
 #[tokio::test]
+async fn keys_of_any_characters_are_listed_as_they_are() {
+    for bench in benches().await {
+        let mut keys = vec!["odd/%41", "odd/a b+c", "odd/ü&<\"", "odd/\u{fffd}"];
+        // The embedded one takes no such key.
+        if bench.name == "external" {
+            keys.push("odd/\u{1}\t\n");
+        }
+        for key in &keys {
+            plant(&bench.store, key, "not ours").await;
+        }
+        keys.sort_unstable();
+        let page = bench.store.list("odd/", "", 10).await.unwrap();
+        let found: Vec<_> = page.objects.iter().map(|listed| &*listed.key).collect();
+        assert_eq!(found, keys, "{}", bench.name);
+        // And gone on from.
+        let rest = bench.store.list("odd/", keys[1], 10).await.unwrap();
+        assert_eq!(rest.objects.len(), keys.len() - 2, "{}", bench.name);
+    }
+}
+
+#[tokio::test]
 async fn a_bucket_is_in_use_once_it_holds_what_is_ours_and_keeps_no_versions() {
     for bench in benches().await {
         let store = &bench.store;
