@@ -1,8 +1,9 @@
 //! Who decides: pinhole's own posts and followers, or SQL of the operator's over tables of the app's own.
 //!
 //! The app's statement, or view, has a row for each image in use: `image_id` (text), `audience` (`public`,
-//! `restricted` or `owner`), `in_use` (boolean; NULL is not in use) and `version` (a whole number from 0 to 2³² - 1
-//! that steps when somebody loses his right, and never goes back; any other fails every question about the image). Another one has a row for each viewer of a restricted image:
+//! `restricted` or `owner`), `in_use` (boolean; NULL is not in use) and `version` (a whole number from 0 to
+//! 2³² - 1 that steps when somebody loses his right, and never goes back; NULL is 0, and any other fails
+//! whatever is asked about the image). Another one has a row for each viewer of a restricted image:
 //! `image_id` and `viewer_id`. Where an image has several rows, the widest audience in use and the highest
 //! version count.
 //!
