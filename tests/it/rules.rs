@@ -117,7 +117,7 @@ async fn what_the_app_does_not_say_is_no() {
     let image = app.upload("alice", jpeg(64, 48, 1)).await;
     let path = format!("/i/{image}/w=32");
     let shown = async || app.get(&path).send().await.status;
-    for (row, status) in [
+    let mut rows = vec![
         ("'public', FALSE, 1", 200),
         ("'public', NULL, 1", 404),
         ("'public', TRUE, 1", 404),
@@ -126,7 +126,12 @@ async fn what_the_app_does_not_say_is_no() {
         ("'public', FALSE, 4294967295", 200),
         ("'public', FALSE, 4294967296", 500),
         ("'public', FALSE, -1", 500),
-    ] {
+    ];
+    // SQLite keeps in a column what is no such number; PostgreSQL does not.
+    if std::env::var_os("PINHOLE_TEST_POSTGRES").is_none() {
+        rows.extend([("'public', FALSE, '2026-11-27'", 500), ("'public', FALSE, 1.5", 500)]);
+    }
+    for (row, status) in rows {
         app_says(&app, format!("DELETE FROM app_photos; INSERT INTO app_photos VALUES ('{image}', {row})"))
             .await;
         assert_eq!(shown().await, status, "{row}");
