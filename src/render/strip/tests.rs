@@ -196,7 +196,14 @@ fn what_is_no_profile_goes_and_what_a_profile_is_called_too() {
         assert!(contains(&with, MARKER) && !contains(&found, MARKER), "{format}");
         assert!(decoded(&clean, format).0 == decoded(&found, format).0, "{format}");
     }
-    // One in two pieces that come in the wrong order stays.
+    // An AVIF's says what it is, and then is it; nothing may move.
+    let mut avif = samples::avif();
+    let at = avif.windows(8).position(|name| name == b"colrnclx").unwrap() + 4;
+    avif[at..at + 11].copy_from_slice(b"profSECRET!");
+    let found = stripped(&avif, Format::Avif).unwrap();
+    assert!(!contains(&found, b"SECRET!"));
+    assert!(decoded(&avif, Format::Avif).0 == decoded(&found, Format::Avif).0);
+    // A JPEG's in two pieces that come in the wrong order stays.
     let profile = profile();
     let (head, tail) = profile.split_at(200);
     let piece = |number, piece: &[u8]| (0xE2, [b"ICC_PROFILE\0", &[number, 2][..], piece].concat());
