@@ -67,7 +67,8 @@ async fn avif_is_made_behind_the_first_answer_and_served_from_then_on() {
     assert_eq!(best.image().dimensions(), (160, 120));
     assert!(best.etag().starts_with('"') && best.etag() != first.etag(), "{}", best.etag());
     assert!(best.header("server-timing").contains("cache;desc=memory"), "{:?}", best.headers);
-    until("each is counted once", async || made(&app).await == 1).await;
+    until("it is counted", async || made(&app).await > 0).await;
+    assert_eq!(made(&app).await, 1);
 
     // It is the same that is given to who asks for it by name.
     let named = app.get(&format!("/i/{image}/w=160,f=avif")).send().await.expect(200);
@@ -183,7 +184,8 @@ async fn what_finds_no_place_in_the_queue_is_made_when_it_is_asked_for_again() {
         let best = settled(&app, path, BROWSER, "image/webp").await;
         assert_eq!(best.header("content-type"), "image/avif");
     }
-    until("each is counted once", async || made(&app).await == 6).await;
+    until("all are counted", async || made(&app).await >= 6).await;
+    assert_eq!(made(&app).await, 6);
     assert!((app.metric("pinhole_render_seconds_count").await - 6.0).abs() < 0.5, "one WebP each");
 }
 

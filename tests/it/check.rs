@@ -13,7 +13,7 @@ use std::{
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use crate::{
-    serve::{expect_failure, text},
+    serve::{expect_failure, migrate_command, text},
     support::{Bucket, TestApp, jpeg, serve_command},
 };
 
@@ -144,9 +144,7 @@ async fn a_new_ledger_is_refused_by_a_bucket_that_was_served_from() {
         expect_failure(&output, 1, "already holds pinhole's objects; mend database.url");
     }
     // Nor once it has its tables.
-    let mut migrate = Command::new(env!("CARGO_BIN_EXE_pinhole"));
-    migrate.env_clear().arg("migrate").arg("--config").arg(data.path().join("pinhole.toml"));
-    assert!(migrate.status().unwrap().success());
+    assert!(migrate_command(data.path()).status().unwrap().success());
     let (output, report) = check(data.path(), &bucket, &[]);
     expect_failure(&output, 1, "FAIL");
     assert!(report.contains("already holds pinhole's objects"), "{report}");
@@ -177,9 +175,7 @@ async fn a_check_leaves_a_databases_file_as_it_is() {
     assert!(report.contains("is empty; the first start sets it up"), "{report}");
     assert_eq!(fs::read(&file).unwrap(), b"");
 
-    let mut migrate = Command::new(env!("CARGO_BIN_EXE_pinhole"));
-    migrate.env_clear().arg("migrate").arg("--config").arg(data.path().join("pinhole.toml"));
-    assert!(migrate.status().unwrap().success());
+    assert!(migrate_command(data.path()).status().unwrap().success());
     // As a backup may bring it back.
     let mut ledger = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
     sqlx::query("PRAGMA journal_mode = DELETE").execute(&mut ledger).await.unwrap();

@@ -346,8 +346,7 @@ async fn what_was_acknowledged_survives_and_nothing_is_left_behind() {
     let requests: usize = clients.iter().map(|client| client.requests).sum();
     println!("{kills} kills, {requests} requests, {cut_off} of them cut off: {counts:?}");
     assert!(cut_off > kills / 2, "hardly anything was under way at the kills");
-    assert!(counts.values().sum::<usize>() > kills, "too few to mean anything");
-    assert!(counts.contains_key("images acknowledged, whole"), "{counts:?}");
+    assert!(counts["images acknowledged, whole"] > kills, "too few to mean anything");
 
     // What is being written has two hours' time below, which the clock of the test does not give it.
     app.signal("TERM");

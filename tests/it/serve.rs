@@ -29,7 +29,7 @@ pub fn expect_failure(output: &Output, code: i32, message: &str) {
     assert!(said.starts_with("pinhole: ") && said.contains(message), "{message:?} is not in {said}");
 }
 
-fn migrate_command(data: &Path) -> Command {
+pub fn migrate_command(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pinhole"));
     command.env_clear().arg("migrate").arg("--config").arg(data.join("pinhole.toml"));
     command

@@ -127,6 +127,7 @@ async fn who_asks_at_once_shares_one_render_and_one_read() {
         app.metric("pinhole_variants_written_total{outcome=\"written\"}").await > 0.5
     })
     .await;
+    expect_count(app.metric("pinhole_variants_written_total{outcome=\"written\"}").await, 1.0);
     for call in ["database_call_seconds_count{op=\"commit\"", "bucket_call_seconds_count{op=\"put\""] {
         assert!(app.metric(&format!("pinhole_{call},outcome=\"ok\"}}")).await > 0.0, "{call}");
     }
